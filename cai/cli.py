@@ -1,0 +1,95 @@
+"""The ``cai`` program: one verb, then overrides. Help answers without importing anything heavy."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from cai.errors import CaiError
+
+VERBS = {
+    "train": "compose a config, build tokenizer, data, model and trainer, and fit; -m sweeps",
+    "generate": "write on from a question or a prompt with a trained run",
+    "reproduce": "run a saved config again and compare every loss",
+}
+
+EXAMPLES = """\
+Examples:
+  cai train                                                   the embedded corpus, minutes on two CPU cores
+  cai train data=text data.path=my.txt tokenizer.vocab_size=8000
+  cai train -m model.n_layer=4,6 optimizer.lr=1e-3,3e-3       a sweep: four runs, data built once
+  cai generate run=last question="서울시청 전화번호 알려줘" doc="서울시청 전화 02-120"
+  tensorboard --logdir outputs                                curves, samples and hyperparameters"""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a command line (without the program's name) and return its exit code."""
+    words = sys.argv[1:] if words is None else words
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if words[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"cai {version('cai')}")
+        return 0
+    if words[0] not in VERBS:
+        from cai.config.validate import did_you_mean
+
+        close = did_you_mean(words[0], VERBS)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        print(f"`{words[0]}` must be one of the verbs {', '.join(VERBS)}.{hint}", file=sys.stderr)
+        return 2
+    return run_verb(words[0], words[1:])
+
+
+def run_verb(verb: str, words: Sequence[str] | None = None) -> int:
+    """One verb, with its errors turned into one message and an exit code: 2 for a user's mistake, 1 for a failed run."""
+    words = sys.argv[1:] if words is None else words
+    if "-h" in words or "--help" in words:
+        from cai.help import verb_help
+
+        print(verb_help(verb))
+        return 0
+    # PyTorch reads it when imported; an operator that MPS lacks then runs on the CPU instead of ending the run.
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
+    try:
+        module = import_module(f"cai.{verb}")
+        _log_to_console()
+        code: int = module.main(words)
+        return code
+    except CaiError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+
+
+def overview() -> str:
+    """What ``cai --help`` prints."""
+    verbs = "\n".join(f"  {verb:<11}{summary}" for verb, summary in VERBS.items())
+    usage = "CAI: train small GPTs from scratch on your own text.\n\nusage: cai <verb> [key=value ...]"
+    return "\n\n".join([usage, verbs, EXAMPLES, "cai <verb> --help tells more."])
+
+
+def _log_to_console() -> None:
+    """Messages of CAI go to standard output, between the lines of a progress bar rather than through it."""
+    from tqdm import tqdm
+
+    class ConsoleHandler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            tqdm.write(record.getMessage(), file=sys.stdout)
+
+    logger = logging.getLogger("cai")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.handlers = [handler for handler in logger.handlers if type(handler).__name__ != "ConsoleHandler"]
+    logger.addHandler(ConsoleHandler())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

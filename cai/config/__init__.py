@@ -1,0 +1,1 @@
+"""Typed configuration: validation of composed trees, saving and loading."""

@@ -1,0 +1,195 @@
+"""From a composed tree of plain values to typed config objects, with every problem found reported at once."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from cai.config.base import Config
+from cai.errors import ConfigError
+
+TARGET = "_target_"
+MISSING = "???"
+DERIVED = {
+    "grad_accum_steps": "is derived, as trainer.batch_size / trainer.micro_batch_size, and cannot be given."
+    " Set trainer.batch_size (sequences per update) and trainer.micro_batch_size (sequences per forward pass)."
+}
+
+C = TypeVar("C", bound=Config)
+
+
+@dataclass
+class Validation:
+    """One pass over a tree. ``trusted`` are packages the user named on the command line, beside CAI's own."""
+
+    trusted: Collection[str] = ()
+    known_paths: Collection[str] = ()
+    """Dotted paths that exist, for "did you mean"."""
+    problems: list[str] = field(default_factory=list)
+
+    def build(self, tree: Mapping[str, Any], root: type[C]) -> C | None:
+        """``tree`` as a ``root``; or ``None``, with ``problems`` filled."""
+        values = dict(tree)
+        broken = set()
+        for name, base in get_type_hints(root).items():
+            if isinstance(base, type) and issubclass(base, Config) and isinstance(values.get(name), Mapping):
+                component = self._component(values[name], base, name)
+                if component is None:
+                    broken.add(name)
+                values[name] = component
+        return self._validate(root, values, prefix="", ignore=broken)
+
+    def _component(self, tree: Mapping[str, Any], base: type[Config], path: str) -> Config | None:
+        values = dict(tree)
+        target = values.pop(TARGET, None)
+        if target is None:
+            self.problems.append(f"`{path}.{TARGET}` must name a config class, but is missing. Choose one: {path}=<name>.")
+            return None
+        try:
+            config_class = resolve_target(str(target), base, self.trusted, path)
+        except ConfigError as error:
+            self.problems.extend(error.problems)
+            return None
+        return self._validate(config_class, values, prefix=path)
+
+    def _validate(self, kind: type[C], values: dict[str, Any], prefix: str, ignore: Collection[str] = ()) -> C | None:
+        values = {key: _as_tuples(value) for key, value in values.items() if value != MISSING}
+        try:
+            config = kind.model_validate(values)
+        except ValidationError as error:
+            for details in error.errors():
+                if not (details["loc"] and details["loc"][0] in ignore):
+                    self.problems += self._describe(details, kind, prefix).splitlines()
+            return None
+        return None if ignore else config
+
+    def _describe(self, details: ErrorDetails, kind: type[Config], prefix: str) -> str:
+        """A line for each problem: dotted path, rule, value, remedy."""
+        path = ".".join([prefix] * bool(prefix) + [str(part) for part in details["loc"] if not _is_branch(part)])
+        value = details["input"]
+        if details["type"] == "value_error":
+            message = str(details["ctx"]["error"])
+            return message.replace("@.", f"{prefix}." if prefix else "").replace("@ ", f"`{path}` ")
+        if details["type"] == "extra_forbidden":
+            return self._describe_unknown(path, kind, prefix)
+        if details["type"] == "missing":
+            if isinstance(details["loc"][-1], int):  # a position of a list of fixed length
+                return f"`{path.rpartition('.')[0]}` must have more values, but is {list(value)}."
+            return f"`{path}` must be given, but is missing. Add {path}=<value> to the command."
+        return f"`{path}` {_rule(details)}, but is {value!r}.{_closest(value, details)}"
+
+    def _describe_unknown(self, path: str, kind: type[Config], prefix: str) -> str:
+        leaf = path.rpartition(".")[2]
+        if leaf in DERIVED:
+            return f"`{path}` {DERIVED[leaf]}"
+        owner = f"an option of {prefix} ({kind.__name__})" if prefix else "an option"
+        own = [f"{prefix}.{name}" if prefix else name for name in kind.model_fields]
+        if close := did_you_mean(path, own) or did_you_mean(path, self.known_paths):
+            return f"`{path}` must be {owner}, but there is no such option. Did you mean {' or '.join(close)}?"
+        return f"`{path}` must be {owner}, but there is no such option. There are: {', '.join(own)}."
+
+
+def resolve_target(target: str, base: type[C], trusted: Collection[str], path: str) -> type[C]:
+    """The config class a ``_target_`` names. Nothing is imported before the name is known to be trusted.
+
+    Raises ``ConfigError`` for a package that is not trusted, and for anything but a concrete subclass of ``base``.
+    """
+    module_name, _, class_name = target.rpartition(".")
+    top = module_name.partition(".")[0]
+    if not _is_trusted(top, trusted):
+        raise ConfigError(
+            f"`{path}.{TARGET}` must name a class of a trusted package (cai), but is {target}."
+            f" If {top or target} is yours, add trust={top or '<package>'} to the command."
+        )
+    try:
+        found = getattr(importlib.import_module(module_name), class_name, None)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"`{path}.{TARGET}` must be importable, but {target} is not: {error}.") from error
+    if not (isinstance(found, type) and issubclass(found, base)) or inspect.isabstract(found):
+        raise ConfigError(f"`{path}.{TARGET}` must name a {base.__name__} that can be built, but is {target}.")
+    return found
+
+
+def _is_trusted(package: str, trusted: Collection[str]) -> bool:
+    if package == "experiments":  # only the folder beside this very package, not whatever a stranger's folder holds
+        spec = importlib.util.find_spec(package)
+        places = list(spec.submodule_search_locations or ()) if spec else []
+        return [Path(place).resolve() for place in places] == [Path(__file__).resolve().parents[2] / package]
+    return package == "cai" or package in trusted
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> list[str]:
+    """Known names close to ``word``: the same leaf elsewhere first, then similar spellings."""
+    known = list(known)
+    leaf = word.rpartition(".")[2]
+    same_leaf = [name for name in known if name.rpartition(".")[2] == leaf]
+    similar = difflib.get_close_matches(word, known, n=1, cutoff=0.7)
+    by_leaf = {name.rpartition(".")[2]: name for name in known}
+    similar_leaf = [by_leaf[name] for name in difflib.get_close_matches(leaf, by_leaf, n=1, cutoff=0.75)]
+    return same_leaf[:2] or similar or similar_leaf
+
+
+def leaf_paths(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Every dotted path of a tree that holds a value."""
+    paths: list[str] = []
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            paths += leaf_paths(value, f"{prefix}{key}.")
+        elif key != TARGET:
+            paths.append(f"{prefix}{key}")
+    return paths
+
+
+_RULES = {
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "tuple_type": "must be a list",
+    "finite_number": "must be a finite number",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be one of {expected}",
+    "string_too_short": "must not be empty",
+    "string_pattern_mismatch": "must look like {pattern}",
+    "too_long": "must have {max_length} values",
+    "is_instance_of": "must be chosen by name",
+    "model_type": "must be chosen by name",
+}
+
+
+def _rule(details: ErrorDetails) -> str:
+    template = _RULES.get(details["type"])
+    return template.format(**details.get("ctx", {})) if template else f"is wrong ({details['msg']})"
+
+
+def _closest(value: object, details: ErrorDetails) -> str:
+    """A remedy where one can be guessed."""
+    if details["type"] == "literal_error":
+        options = str(details["ctx"]["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
+        if close := difflib.get_close_matches(str(value), options, n=1):
+            return f" Did you mean {close[0]}?"
+    if details["type"] in ("int_type", "int_from_float") and isinstance(value, float) and value.is_integer():
+        return f" Try {int(value)}."
+    return ""
+
+
+def _is_branch(part: object) -> bool:
+    """Whether part of pydantic's location names a branch of a union, not an option."""
+    return isinstance(part, str) and (part in ("int", "float", "str", "bool", "none") or "[" in part)
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(_as_tuples(item) for item in value) if isinstance(value, list | tuple) else value

@@ -1,0 +1,1 @@
+"""Models: one file for each, the config class next to the module it builds."""

@@ -1,0 +1,34 @@
+"""What every model is to the rest of CAI."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from cai.config.base import Config
+
+if TYPE_CHECKING:
+    from torch import nn
+
+IGNORE_INDEX = -100
+"""Targets with this value do not count in the loss."""
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+class ModelConfig(Config, ABC):
+    """Base of all model configs.
+
+    ``build`` returns a module with two calls: ``model(ids)`` gives logits ``(B, T, V)``; ``model(ids, targets)`` gives the
+    *sum* of the cross-entropy in nats over all targets that are not ``IGNORE_INDEX``. A sum, because the mean belongs to the
+    whole optimizer step, which the trainer may cut into micro-batches.
+    """
+
+    block_size: PositiveInt
+
+    @abstractmethod
+    def build(self, vocab_size: int) -> nn.Module:
+        """A freshly initialised model; the global torch RNG decides the weights."""

@@ -1,0 +1,1 @@
+"""Optimizers: one file for each, the config class next to what it builds."""

@@ -1,0 +1,90 @@
+"""The words after a verb: flags, texts taken as they are, group choices, and options. (Command layer.)"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+VERBATIM = frozenset({"question", "doc", "prompt", "file", "run", "out", "path", "name", "output_dir"})
+"""Keys whose values are texts of the user's: Hydra's grammar would refuse them, read a list, or make a sweep."""
+
+FLAGS = ("-m", "--multirun", "--config-dir", "-h", "--help")
+
+
+@dataclass
+class Arguments:
+    """A command line, sorted."""
+
+    multirun: bool = False
+    config_dir: str | None = None
+    trusted: list[str] = field(default_factory=list)
+    verbatim: dict[str, str] = field(default_factory=dict)
+    """Dotted path → text, exactly as typed."""
+    rest: list[str] = field(default_factory=list)
+    """Everything else, for Hydra's grammar."""
+    typed: list[str] = field(default_factory=list)
+    """All overrides as typed, for the record."""
+    problems: list[str] = field(default_factory=list)
+    """A sentence for each word that cannot be read."""
+
+
+def parse_arguments(words: Sequence[str]) -> Arguments:
+    """Sort a command line."""
+    arguments = Arguments()
+    queue = list(words)
+    while queue:
+        word = queue.pop(0)
+        if word in ("-m", "--multirun"):
+            arguments.multirun = True
+        elif word == "--config-dir" and queue:
+            arguments.config_dir = queue.pop(0)
+        elif word.startswith("--config-dir="):
+            arguments.config_dir = word.partition("=")[2]
+        elif word.startswith("-"):
+            arguments.problems.append(
+                f"`{word}` must be one of the flags {', '.join(FLAGS)}; options are written as key=value."
+            )
+        elif "=" not in word and not word.startswith("~"):
+            arguments.problems.append(f"`{word}` must be an override of the form key=value. {_similar_form(word)}")
+        else:
+            _sort(word, arguments)
+    return arguments
+
+
+def _sort(word: str, arguments: Arguments) -> None:
+    key, _, value = word.partition("=")
+    key = key.lstrip("+")
+    if key == "trust":
+        arguments.trusted += [package.strip() for package in value.split(",") if package.strip()]
+        return
+    arguments.typed.append(word)
+    if not word.startswith("~") and (key in VERBATIM or key.endswith(".path")):
+        arguments.verbatim[key] = value
+    else:
+        arguments.rest.append(word)
+
+
+def quote(key: str, value: str) -> str:
+    """A verbatim text as an override that Hydra's grammar reads back to exactly that text."""
+    # OmegaConf reads `${` unless a backslash stands before it; Hydra's quoted strings end at a quote unless one does.
+    # Backslashes are doubled only where they would otherwise belong to such an escape.
+    value = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    value = re.sub(r"(\\*)(')", r"\1\1\\'", value)
+    value = re.sub(r"(\\+)\Z", r"\1\1", value)
+    return f"{key}='{value}'"
+
+
+def _similar_form(word: str) -> str:
+    return f"Try {word.replace(':', '=', 1)}" if ":" in word else 'Write text with spaces in quotes: question="..."'
+
+
+def job_folder(number: int, overrides: Iterable[str]) -> str:
+    """``<num>_<overrides>``, safe on every file system and in Hydra's grammar: no ``=``, comma, brace, slash or blank."""
+    text = re.sub(r"[^\w.+-]+", "-", "_".join(override.lstrip("+") for override in overrides)).strip("-.")
+    name = f"{number}_{text}" if text else str(number)
+    if len(name.encode()) > 100:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        name = name.encode()[:90].decode(errors="ignore") + "_" + digest
+    return name

@@ -1,0 +1,82 @@
+"""What a run is about to do, in figures, before it does it."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from cai.config.roots import TrainConfig
+from cai.device import Device
+from cai.tokens.shards import Shards
+from cai.trainer.trainer import Trainer
+
+
+def count_parameters(model: nn.Module) -> tuple[int, int]:
+    """All parameters, and those outside embeddings and a separate head (what computes)."""
+    total = sum(p.numel() for p in model.parameters())
+    embeddings = sum(p.numel() for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters())
+    head = getattr(model, "lm_head", None)
+    return total, total - embeddings - (head.weight.numel() if isinstance(head, nn.Linear) else 0)
+
+
+def describe_plan(
+    config: TrainConfig,
+    *,
+    note: str,
+    shards: Shards,
+    model: nn.Module,
+    device: Device,
+    trainer: Trainer,
+    seconds: float,
+) -> str:
+    """The plan as aligned lines, warnings last."""
+    total, computing = count_parameters(model)
+    train, val = shards.train, shards.val
+    tokens_per_step = config.trainer.batch_size * config.model.block_size
+    epochs = trainer.max_steps * config.trainer.batch_size / trainer.dataset.n_windows
+    rows = [
+        ("documents", f"{train.documents:,} train + {val.documents:,} val ({(train.bytes + val.bytes) / 1e6:.1f} MB)"),
+        (
+            "tokens",
+            f"{train.tokens:,} train + {val.tokens:,} val, vocabulary {shards.vocab_size:,},"
+            f" {train.bytes / train.tokens:.2f} bytes per token",
+        ),
+        (
+            "parameters",
+            f"{total:,} ({computing:,} without embeddings), {train.tokens / total:.1f} train tokens for each",
+        ),
+        (
+            "steps",
+            f"{trainer.max_steps:,} of {tokens_per_step:,} tokens"
+            f" ({config.trainer.batch_size} x {config.model.block_size}) = {epochs:.2f} epochs",
+        ),
+        ("device", f"{device.type}, {device.precision} ({device.reason})"),
+        ("time", f"about {format_duration(seconds)} (measured on two trial passes)"),
+    ]
+    lines = [f"  {name:<11}{value}" for name, value in rows]
+    lines += [f"  {'note':<11}{note}"] * bool(note)
+    return "\n".join([*lines, *(f"  {'warning':<11}{text}" for text in _warnings(config, shards, trainer))])
+
+
+def _warnings(config: TrainConfig, shards: Shards, trainer: Trainer) -> list[str]:
+    """What is allowed but probably not meant."""
+    found = []
+    if config.schedule.warmup_steps >= trainer.max_steps:
+        found.append(
+            f"schedule.warmup_steps ({config.schedule.warmup_steps}) is not below the number of steps"
+            f" ({trainer.max_steps}): the learning rate never gets past its warmup."
+            f" Try schedule.warmup_steps={trainer.max_steps // 10}."
+        )
+    if shards.val.unknown:
+        share = shards.val.unknown / shards.val.tokens
+        found.append(f"{share:.2%} of the validation text is outside the alphabet of the train text and became <unk>.")
+    return found
+
+
+def format_duration(seconds: float) -> str:
+    """``48 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,80 @@
+"""``cai reproduce``: run a saved config again, and say whether every loss came out the same."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cai.config.roots import TrainConfig
+from cai.config.saved import load_config
+from cai.errors import ConfigError, RunError
+from cai.overrides import parse_arguments
+from cai.run import CONFIG, claim_directory, read_run
+from cai.train import train_in
+
+log = logging.getLogger(__name__)
+
+LOSSES = ("train/loss", "val/loss")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far two runs agree. ``first`` is where they part: (step, metric, before, now); ``None`` if they never do."""
+
+    compared: int
+    first: tuple[int, str, float | None, float | None] | None
+
+
+def read_losses(directory: Path) -> dict[tuple[int, str], float]:
+    """(step, metric) → value, from ``metrics.jsonl``."""
+    path = directory / "metrics.jsonl"
+    if not path.is_file():
+        raise RunError(f"{directory} must have a metrics.jsonl to compare with, but has none.")
+    entries = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    return {(entry["step"], tag): entry[tag] for entry in entries for tag in LOSSES if tag in entry}
+
+
+def compare_losses(before: dict[tuple[int, str], float], now: dict[tuple[int, str], float]) -> Comparison:
+    """Compare to the bit, in the order of steps. A step that only one of them has is a difference."""
+    for step, tag in sorted(before.keys() | now.keys()):
+        old, new = before.get((step, tag)), now.get((step, tag))
+        if old != new:
+            return Comparison(len(before), (step, tag, old, new))
+    return Comparison(len(before), None)
+
+
+def main(words: Sequence[str]) -> int:
+    """The ``reproduce`` verb: 0 if every loss is equal, 1 if not."""
+    if not words or "=" in words[0] or words[0].startswith("-"):
+        raise ConfigError("reproduce must be given a run directory: cai reproduce outputs/run/<date_time>")
+    original = Path(words[0]).expanduser()
+    arguments = parse_arguments(words[1:])
+    if arguments.typed:
+        raise ConfigError(f"reproduce takes no options but trust=..., but is given {' '.join(arguments.typed)}.")
+    config = load_config(original / CONFIG, TrainConfig, arguments.trusted)
+    if read_run(original)["status"] != "finished":
+        raise RunError(f"{original} must be a finished run, but is {read_run(original)['status']}.")
+    config.data.check()
+    directory = claim_directory(Path(config.output_dir).expanduser() / config.name)
+    log.info("reproducing %s in %s", original, directory)
+    train_in(directory, config, overrides=[f"reproduce {original}"])
+    comparison = compare_losses(read_losses(original), read_losses(directory))
+    if comparison.first is None:
+        log.info("\nreproduced: all %d losses are equal to the bit", comparison.compared)
+        return 0
+    step, tag, before, now = comparison.first
+    log.info("\nnot reproduced: at step %d %s was %s and is %s", step, tag, before, now)
+    for name in ("versions", "machine", "code"):
+        old, new = read_run(original).get(name), read_run(directory).get(name)
+        if old != new:
+            log.info("  %s differ: was %s, is %s", name, old, new)
+    return 1
+
+
+if __name__ == "__main__":
+    from cai.cli import run_verb
+
+    raise SystemExit(run_verb("reproduce"))

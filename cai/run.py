@@ -1,0 +1,157 @@
+"""The run directory: claimed once, locked while in use, its status always true."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from cai.config.base import Config
+from cai.config.saved import save_config
+from cai.environment import describe_code, describe_machine, describe_versions
+from cai.errors import CaiError, OutputError, RunError
+
+log = logging.getLogger(__name__)
+
+CONFIG, STATUS, LOG, TOKENIZER = "config.yaml", "run.json", "train.log", "tokenizer.json"
+
+
+def claim_directory(parent: Path) -> Path:
+    """A new directory ``<parent>/<date_time>``, made by this very call: no other process has it or ever had."""
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 10_000):
+            directory = parent / (stamp if number == 1 else f"{stamp}_{number}")
+            try:
+                directory.mkdir()
+            except FileExistsError:
+                continue
+            return directory
+    except OSError as error:
+        raise OutputError(
+            f"output_dir must be writable, but {parent} is not ({error.strerror}). Try output_dir=..."
+        ) from error
+    raise OutputError(f"{parent} must have room for one more run of this second, but 10,000 are there already.")
+
+
+class Run:
+    """One run's directory while it is being written. A context manager: however the block ends, ``run.json`` says so."""
+
+    def __init__(self, directory: Path, config: Config, overrides: tuple[str, ...] = ()) -> None:
+        """Raises ``RunError`` if another process is writing there, or if a run is there already."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self._lock = _lock(directory)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(f"{directory} must be free, but another process is writing a run there.") from None
+        if (directory / STATUS).exists():
+            self._lock.release()
+            raise RunError(f"{directory} must be empty, but holds a run. Nothing was changed.")
+        save_config(config, directory / CONFIG)
+        self.facts: dict[str, Any] = {
+            "status": "running",
+            "started": _now(),
+            "overrides": list(overrides),
+            "cwd": str(Path.cwd()),
+            "code": describe_code(),
+            "versions": describe_versions(),
+            "machine": describe_machine(),
+        }
+        self._write()
+        self._log_handler = logging.FileHandler(directory / LOG, encoding="utf-8")
+        self._log_handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        logging.getLogger("cai").addHandler(self._log_handler)
+
+    def record(self, **facts: Any) -> None:
+        """Add to ``run.json``."""
+        self.facts |= facts
+        self._write()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        try:
+            if error is None:
+                self.record(status="finished", ended=_now())
+            elif isinstance(error, KeyboardInterrupt):
+                self.record(status="interrupted", ended=_now())
+            else:
+                text = "".join(traceback.format_exception(error))
+                _log_to(self._log_handler, text)
+                message = str(error) if isinstance(error, CaiError) else f"{type(error).__name__}: {error}"
+                self.record(status="failed", ended=_now(), error=message, traceback=text)
+        finally:
+            logging.getLogger("cai").removeHandler(self._log_handler)
+            self._log_handler.close()
+            self._lock.release()
+
+    def _write(self) -> None:
+        path = self.directory / STATUS
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        try:
+            unfinished.write_text(json.dumps(self.facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            os.replace(unfinished, path)
+        except OSError as error:
+            raise OutputError(f"{path} could not be written ({error.strerror}). Free some space.") from error
+
+
+def read_run(directory: Path) -> dict[str, Any]:
+    """``run.json``, with the status as it really is: a run that nobody holds the lock of is not running any more."""
+    path = directory / STATUS
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{directory} must be a run directory, but has no {STATUS}.") from None
+    except ValueError as error:
+        raise RunError(f"{path} must be JSON, but cannot be read ({error}).") from error
+    if facts["status"] == "running" and not is_locked(directory):
+        facts["status"] = "interrupted"
+    return facts
+
+
+def is_locked(directory: Path) -> bool:
+    """Whether some process is writing a run in ``directory``."""
+    lock = _lock(directory)
+    try:
+        with lock.acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def find_run(name: str, output_dir: Path) -> Path:
+    """The directory meant by ``run=``: a path, or ``last`` for the newest run under ``output_dir`` with a checkpoint."""
+    if name != "last":
+        directory = Path(name).expanduser()
+        if not (directory / CONFIG).is_file():
+            raise RunError(f"run must be a run directory or `last`, but {name} holds no {CONFIG}.")
+        return directory
+    runs = [path.parent for path in output_dir.glob(f"**/{STATUS}") if any(path.parent.glob("checkpoints/*.safetensors"))]
+    if not runs:
+        raise RunError(
+            f"run=last needs a run with a checkpoint under {output_dir}, but there is none. Start with: cai train"
+        )
+    return max(runs, key=lambda run: read_run(run)["started"])
+
+
+def _lock(directory: Path) -> FileLock:
+    return FileLock(directory / ".lock")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def _log_to(handler: logging.Handler, text: str) -> None:
+    handler.emit(logging.LogRecord(__name__, logging.ERROR, __file__, 0, text, None, None))

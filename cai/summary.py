@@ -1,0 +1,66 @@
+"""What is said at the end of a run or sweep: where it is, how good it is, how to go on."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cai.device import process_peak_memory
+from cai.errors import CaiError
+
+if TYPE_CHECKING:
+    from cai.trainer.trainer import FitResult
+
+
+def describe_end(directory: Path, result: FitResult) -> str:
+    """The end of a run, commands last, ready to paste."""
+    run = shlex.quote(str(directory))
+    best = f"{result.best_val_loss:.4f} (step {result.best_step})" if result.best_val_loss is not None else "none"
+    how = f"stopped at step {result.step:,}, as it improved no more" if result.stopped_early else f"{result.step:,} steps"
+    return "\n".join(
+        [
+            "",
+            _last_sample(directory),
+            f"run       {directory}",
+            f"done      {how}, peak memory {process_peak_memory() / 2**30:.2f} GiB",
+            f"val loss  {best}, {result.metrics['val/bits_per_byte']:.3f} bits per byte at the end",
+            "",
+            "Go on with:",
+            f"  tensorboard --logdir {shlex.quote(str(directory.parent))}",
+            f'  cai generate run={run} question="..." doc="..."',
+            "  cai train -m model.n_layer=4,6 optimizer.lr=1e-3,3e-3",
+            f"  cai reproduce {run}",
+        ]
+    )
+
+
+def describe_sweep(directory: Path, folders: Sequence[str], runs: Sequence[dict[str, Any]]) -> str:
+    """A table of all jobs, best first."""
+    rows = sorted(zip(folders, runs, strict=True), key=lambda row: row[1].get("best_val_loss") or float("inf"))
+    width = max(len(folder) for folder in folders)
+    lines = ["", f"{'job':<{width}}  {'status':<11}  {'best val loss':>13}  step"]
+    for folder, run in rows:
+        loss = run.get("best_val_loss")
+        lines.append(
+            f"{folder:<{width}}  {run['status']:<11}  {f'{loss:.4f}' if loss is not None else '-':>13}"
+            f"  {run.get('best_step', '-')}"
+        )
+    failed = sum(run["status"] != "finished" for run in runs)
+    lines += ["", f"sweep     {directory}", f"done      {len(runs) - failed} of {len(runs)} jobs finished"]
+    return "\n".join([*lines, "", "Go on with:", f"  tensorboard --logdir {shlex.quote(str(directory))}"])
+
+
+def describe_failure(error: BaseException, directory: Path | None) -> str:
+    """One line for a person; the traceback is in the run directory."""
+    message = str(error) if isinstance(error, CaiError) else f"{type(error).__name__}: {error}"
+    return f"{message}\n(the whole story: {directory / 'train.log'})" if directory else message
+
+
+def _last_sample(directory: Path) -> str:
+    """The newest entry of ``samples.md``, as written there."""
+    path = directory / "samples.md"
+    if not path.is_file():
+        return ""
+    return "## " + path.read_text(encoding="utf-8").rsplit("\n## ", 1)[-1].removeprefix("## ")

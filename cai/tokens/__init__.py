@@ -1,0 +1,1 @@
+"""Where a corpus and a tokenizer meet: token shards, and the batches of a step."""

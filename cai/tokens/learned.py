@@ -1,0 +1,25 @@
+"""The tokenizer of a corpus, learned once."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from pathlib import Path
+
+from cai.cache import cached
+from cai.data.base import Corpus, fingerprint_of
+from cai.tokenizer.base import Tokenizer, TokenizerConfig
+
+FILE = "tokenizer.json"
+
+
+def learn_tokenizer(config: TokenizerConfig, corpus: Corpus, cache: Path) -> Tokenizer:
+    """The tokenizer that ``config`` learns from the train documents of ``corpus``, from the cache or learned now."""
+    kind = f"{type(config).__module__}.{type(config).__qualname__}"
+    fingerprint = fingerprint_of(
+        "tokenizer", metadata.version("tokenizers"), kind, corpus.fingerprint, *config.model_dump().items()
+    )
+
+    def build(folder: Path) -> None:
+        config.build(corpus.texts("train")).save(folder / FILE)
+
+    return Tokenizer.load(cached(cache / "tokenizers" / fingerprint, build) / FILE)

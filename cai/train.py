@@ -1,0 +1,145 @@
+"""``cai train``: from a config to a trained run directory. The straight line of the whole program."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from cai.compose import HydraSession, Job
+from cai.config.roots import TrainConfig
+from cai.config.saved import to_tree
+from cai.data.base import Corpus
+from cai.generation import Generator
+from cai.markup import plain_text
+from cai.model.base import IGNORE_INDEX
+from cai.overrides import job_folder, parse_arguments
+from cai.plan import count_parameters, describe_plan
+from cai.recorder import Recorder, flatten
+from cai.run import TOKENIZER, Run, claim_directory, read_run
+from cai.summary import describe_end, describe_failure, describe_sweep
+from cai.tokens.batches import TokenDataset
+from cai.tokens.learned import learn_tokenizer
+from cai.tokens.shards import build_shards
+from cai.trainer.trainer import FitResult
+
+log = logging.getLogger(__name__)
+
+
+def train(config: TrainConfig, run: Run) -> FitResult:
+    """Build tokenizer, dataset, model, optimizer and trainer from ``config``, and fit. Everything ends up in ``run``."""
+    cache = Path(config.output_dir).expanduser() / "cache"
+    device = config.device.build()
+    device.set_up()
+
+    corpus = config.data.build()
+    tokenizer = learn_tokenizer(config.tokenizer, corpus, cache)
+    tokenizer.save(run.directory / TOKENIZER)
+    shards = build_shards(corpus, tokenizer, cache)
+    dataset = TokenDataset(shards, config.model.block_size, config.seed, IGNORE_INDEX)
+
+    torch.manual_seed(config.seed)
+    model = config.model.build(vocab_size=tokenizer.vocab_size).to(device.torch_device)
+    optimizer = config.optimizer.build(model)
+    generator = config.generation.build(model, tokenizer, device)
+
+    with Recorder(run.directory) as recorder:
+        trainer = config.trainer.build(
+            model=model,
+            optimizer=optimizer,
+            schedule=config.schedule.build(config.trainer.steps(dataset.n_windows)),
+            dataset=dataset,
+            device=device,
+            recorder=recorder,
+            samples=sampler(corpus, generator, config.trainer.samples, config.seed),
+            seed=config.seed,
+        )
+        seconds = trainer.estimate_seconds()
+        log.info(
+            describe_plan(
+                config, note=corpus.note, shards=shards, model=model, device=device, trainer=trainer, seconds=seconds
+            )
+        )
+        total, computing = count_parameters(model)
+        run.record(
+            device={"type": device.type, "precision": device.precision, "threads": torch.get_num_threads()},
+            fingerprints={
+                "corpus": corpus.fingerprint,
+                "tokenizer": tokenizer.fingerprint,
+                "tokens": shards.fingerprint,
+            },
+            parameters={"total": total, "without_embeddings": computing},
+        )
+        recorder.hyperparameters(flatten(config), metrics=("val/loss", "val/bits_per_byte"), name=run.directory.name)
+        result = trainer.fit()
+    run.record(steps=result.step, best_val_loss=result.best_val_loss, best_step=result.best_step, metrics=result.metrics)
+    return result
+
+
+def sampler(corpus: Corpus, generator: Generator, count: int, seed: int) -> Callable[[], list[tuple[str, str]]]:
+    """A function that writes on from ``count`` prompts of the validation documents, each text with its prompt's title."""
+    prompts = corpus.prompts(count)
+
+    def samples() -> list[tuple[str, str]]:
+        return [(prompt.title, plain_text(prompt.parts[-1:]) + generator.text(prompt.parts, seed)) for prompt in prompts]
+
+    return samples
+
+
+def main(words: Sequence[str]) -> int:
+    """The ``train`` verb. Returns the exit code."""
+    arguments = parse_arguments(words)
+    with HydraSession("train", arguments) as session:
+        jobs = session.jobs(TrainConfig)
+        for job in jobs:
+            job.config.data.check()
+            job.config.device.build()
+        config = jobs[0].config
+        directory = claim_directory(Path(config.output_dir).expanduser() / config.name)
+        if arguments.multirun:
+            return sweep(session, jobs, directory)
+        result: list[FitResult] = []
+        session.run(lambda: result.append(train_in(directory, config, arguments.typed)), directory)
+    log.info(describe_end(directory, result[0]))
+    return 0
+
+
+def train_in(directory: Path, config: TrainConfig, overrides: Sequence[str] = ()) -> FitResult:
+    """``train`` in a directory of its own, whose ``run.json`` tells how it went."""
+    with Run(directory, config, tuple(overrides)) as run:
+        return train(config, run)
+
+
+def sweep(session: HydraSession, jobs: Sequence[Job[TrainConfig]], directory: Path) -> int:
+    """All jobs, each in its own folder; one that fails is recorded there and the others go on."""
+    folders = [job_folder(number, job.swept) for number, job in enumerate(jobs)]
+    listing = [
+        {"folder": folder, "overrides": list(job.swept), "config": to_tree(job.config)}
+        for folder, job in zip(folders, jobs, strict=True)
+    ]
+    text = json.dumps({"overrides": session.arguments.typed, "jobs": listing}, indent=2, ensure_ascii=False)
+    (directory / "sweep.json").write_text(text + "\n", encoding="utf-8")
+
+    def task(number: int) -> None:
+        log.info("\n[%d/%d] %s", number + 1, len(jobs), " ".join(jobs[number].swept))
+        try:
+            train_in(directory / folders[number], jobs[number].config, (*session.arguments.typed, *jobs[number].swept))
+        except Exception as error:  # recorded in the job's own run.json; one bad corner must not end the sweep
+            log.error("failed: %s", describe_failure(error, directory / folders[number]))
+        finally:
+            gc.collect()
+
+    session.sweep(task, directory, folders)
+    runs = [read_run(directory / folder) for folder in folders]
+    log.info(describe_sweep(directory, folders, runs))
+    return 0 if all(run["status"] == "finished" for run in runs) else 1
+
+
+if __name__ == "__main__":
+    from cai.cli import run_verb
+
+    raise SystemExit(run_verb("train"))

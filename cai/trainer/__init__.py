@@ -1,0 +1,1 @@
+"""The trainer: the loop, its evaluation, its checkpoints."""
