@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cai.compose import compose
+    from cai.composition import compose
     from cai.config.saved import load_config, save_config
     from cai.errors import ConfigError, DataError
 
 __all__ = ["ConfigError", "DataError", "compose", "load_config", "save_config"]
 
 _HOMES = {
-    "compose": "cai.compose",
+    "compose": "cai.composition",
     "load_config": "cai.config.saved",
     "save_config": "cai.config.saved",
     "ConfigError": "cai.errors",

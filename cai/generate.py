@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
-from cai.compose import HydraSession
+from cai.composition import HydraSession
 from cai.config.roots import GenerateConfig, TrainConfig
 from cai.config.saved import load_config
 from cai.device import Device

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from cai.compose import HydraSession, Job
+from cai.composition import HydraSession, Job
 from cai.config.roots import TrainConfig
 from cai.config.saved import to_tree
 from cai.data.base import Corpus

@@ -128,4 +128,6 @@ class GPT2(nn.Module):
         logits = F.linear(self.ln_f(x), head)  # (B, T, V)
         if targets is None:
             return logits
-        return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORE_INDEX, reduction="sum")
+        if logits.dtype in (torch.bfloat16, torch.float16):
+            logits = logits.float()  # a sum over thousands of targets needs more than their 8 to 11 bits
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX, reduction="sum")
