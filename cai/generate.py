@@ -13,6 +13,7 @@ from cai.composition import HydraSession
 from cai.config.roots import GenerateConfig, TrainConfig
 from cai.config.saved import load_config
 from cai.device import Device
+from cai.errors import RunError
 from cai.markup import ANSWER_START, Part, parse_tags, prompt_parts
 from cai.overrides import parse_arguments
 from cai.run import CONFIG, TOKENIZER, find_run
@@ -34,6 +35,9 @@ def load_run(directory: Path, checkpoint: str, device: Device, trusted: Sequence
     config = load_config(directory / CONFIG, TrainConfig, trusted)
     tokenizer = Tokenizer.load(directory / TOKENIZER)
     path = directory / "checkpoints" / f"{checkpoint}{SUFFIX}"
+    if not path.is_file():
+        there = ", ".join(sorted(file.stem for file in path.parent.glob(f"*{SUFFIX}"))) or "none"
+        raise RunError(f"checkpoint must be one of those saved in {path.parent} ({there}), but is {checkpoint}.")
     model = config.model.build(vocab_size=tokenizer.vocab_size)
     load_weights(model, load_checkpoint(path), path)
     return Loaded(config, model.to(device.torch_device).eval(), tokenizer)

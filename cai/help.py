@@ -22,7 +22,7 @@ A group is chosen by name (group=choice), an option set by its path (group.optio
     "generate": """\
 Write on from a question or a prompt with a trained run.
 
-  cai generate run=last question="서울시청 전화번호 알려줘" doc="서울시청 전화 02-120"
+  cai generate run=last question="가온솔병원 전화번호 알려줘" doc="가온솔병원 전화 02-2345-6789"
   cai generate run=outputs/run/2026-01-01_00-00-00 prompt="[QUESTION]" generation=creative
   cai generate run=last prompt="태초에" generation.temperature=0 generation.max_new_tokens=100
 

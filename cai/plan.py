@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from torch import nn
 
 from cai.config.roots import TrainConfig
@@ -53,8 +55,12 @@ def describe_plan(
         ("time", f"about {format_duration(seconds)} (measured on two trial passes)"),
     ]
     lines = [f"  {name:<11}{value}" for name, value in rows]
-    lines += [f"  {'note':<11}{note}"] * bool(note)
-    return "\n".join([*lines, *(f"  {'warning':<11}{text}" for text in _warnings(config, shards, trainer))])
+    lines += [_wrapped("note", note)] * bool(note)
+    return "\n".join([*lines, *(_wrapped("warning", text) for text in _warnings(config, shards, trainer))])
+
+
+def _wrapped(name: str, text: str) -> str:
+    return textwrap.fill(text, width=110, initial_indent=f"  {name:<11}", subsequent_indent=" " * 13)
 
 
 def _warnings(config: TrainConfig, shards: Shards, trainer: Trainer) -> list[str]:

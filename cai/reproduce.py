@@ -12,7 +12,7 @@ from cai.config.roots import TrainConfig
 from cai.config.saved import load_config
 from cai.errors import ConfigError, RunError
 from cai.overrides import parse_arguments
-from cai.run import CONFIG, claim_directory, read_run
+from cai.run import CONFIG, claim_directory, find_run, read_run
 from cai.train import train_in
 
 log = logging.getLogger(__name__)
@@ -49,8 +49,8 @@ def compare_losses(before: dict[tuple[int, str], float], now: dict[tuple[int, st
 def main(words: Sequence[str]) -> int:
     """The ``reproduce`` verb: 0 if every loss is equal, 1 if not."""
     if not words or "=" in words[0] or words[0].startswith("-"):
-        raise ConfigError("reproduce must be given a run directory: cai reproduce outputs/run/<date_time>")
-    original = Path(words[0]).expanduser()
+        raise ConfigError("reproduce must be given a run directory, or `last`: cai reproduce outputs/run/<date_time>")
+    original = find_run(words[0], Path("outputs"))
     arguments = parse_arguments(words[1:])
     if arguments.typed:
         raise ConfigError(f"reproduce takes no options but trust=..., but is given {' '.join(arguments.typed)}.")

@@ -87,14 +87,21 @@ class Run:
             elif isinstance(error, KeyboardInterrupt):
                 self.record(status="interrupted", ended=_now())
             else:
-                text = "".join(traceback.format_exception(error))
-                _log_to(self._log_handler, text)
-                message = str(error) if isinstance(error, CaiError) else f"{type(error).__name__}: {error}"
-                self.record(status="failed", ended=_now(), error=message, traceback=text)
+                self._record_failure(error)
         finally:
             logging.getLogger("cai").removeHandler(self._log_handler)
             self._log_handler.close()
             self._lock.release()
+
+    def _record_failure(self, error: BaseException) -> None:
+        text = "".join(traceback.format_exception(error))
+        message = str(error) if isinstance(error, CaiError) else f"{type(error).__name__}: {error}"
+        try:
+            self._log_handler.emit(logging.LogRecord(__name__, logging.ERROR, __file__, 0, text, None, None))
+            self.record(status="failed", ended=_now(), error=message, traceback=text)
+        except OutputError as full:
+            # The first error is the one to report. Without a holder of the lock the run is shown as interrupted.
+            log.error("%s", full)
 
     def _write(self) -> None:
         path = self.directory / STATUS
@@ -151,7 +158,3 @@ def _lock(directory: Path) -> FileLock:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
-
-
-def _log_to(handler: logging.Handler, text: str) -> None:
-    handler.emit(logging.LogRecord(__name__, logging.ERROR, __file__, 0, text, None, None))

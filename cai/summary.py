@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,10 +53,16 @@ def describe_sweep(directory: Path, folders: Sequence[str], runs: Sequence[dict[
     return "\n".join([*lines, "", "Go on with:", f"  tensorboard --logdir {shlex.quote(str(directory))}"])
 
 
-def describe_failure(error: BaseException, directory: Path | None) -> str:
+def describe_failure(error: BaseException, directory: Path) -> str:
     """One line for a person; the traceback is in the run directory."""
-    message = str(error) if isinstance(error, CaiError) else f"{type(error).__name__}: {error}"
-    return f"{message}\n(the whole story: {directory / 'train.log'})" if directory else message
+    if isinstance(error, CaiError):
+        message = str(error)
+    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        where = error.filename or directory
+        message = f"{where} could not be written: no space left on the disk. Free some space or set output_dir=..."
+    else:
+        message = f"{type(error).__name__}: {error}"
+    return f"{message}\n(run directory: {directory}; the traceback is in its train.log)"
 
 
 def _last_sample(directory: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from cai.composition import HydraSession, Job
 from cai.config.roots import TrainConfig
 from cai.config.saved import to_tree
 from cai.data.base import Corpus
+from cai.errors import CaiError
 from cai.generation import Generator
 from cai.markup import plain_text
 from cai.model.base import IGNORE_INDEX
@@ -103,7 +105,14 @@ def main(words: Sequence[str]) -> int:
         if arguments.multirun:
             return sweep(session, jobs, directory)
         result: list[FitResult] = []
-        session.run(lambda: result.append(train_in(directory, config, arguments.typed)), directory)
+        try:
+            session.run(lambda: result.append(train_in(directory, config, arguments.typed)), directory)
+        except KeyboardInterrupt:
+            log.info("\ninterrupted; what was saved is in %s", directory)
+            return 130
+        except Exception as error:  # the run directory has the traceback; the user gets a sentence
+            print(f"\n{describe_failure(error, directory)}", file=sys.stderr)
+            return error.exit_code if isinstance(error, CaiError) else 1
     log.info(describe_end(directory, result[0]))
     return 0
 
@@ -133,7 +142,11 @@ def sweep(session: HydraSession, jobs: Sequence[Job[TrainConfig]], directory: Pa
         finally:
             gc.collect()
 
-    session.sweep(task, directory, folders)
+    try:
+        session.sweep(task, directory, folders)
+    except KeyboardInterrupt:
+        log.info("\ninterrupted; what was saved is in %s", directory)
+        return 130
     runs = [read_run(directory / folder) for folder in folders]
     log.info(describe_sweep(directory, folders, runs))
     return 0 if all(run["status"] == "finished" for run in runs) else 1

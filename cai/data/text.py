@@ -27,7 +27,7 @@ class TextConfig(DataConfig):
 
     def build(self) -> Corpus:
         files = self.files()
-        content = [hashlib.file_digest(file.open("rb"), "sha256").hexdigest() for file in files]
+        content = [_digest(file) for file in files]
         return Corpus(
             documents=lambda: itertools.chain.from_iterable(read_documents(file, self.separator) for file in files),
             split=self.split,
@@ -65,6 +65,11 @@ def read_documents(file: Path, separator: str) -> Iterator[Document]:
         paragraphs = itertools.groupby(lines, key=lambda line: bool(line.strip()))
         texts = ("".join(paragraph).removesuffix("\n") for filled, paragraph in paragraphs if filled)
     yield from (Document((text,)) for text in texts if text.strip())
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _lines(file: Path) -> Iterator[str]:

@@ -1,0 +1,111 @@
+"""Which device, in which precision. Accelerators are faked: only the choices are tested here."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import cai
+from cai.device import Device
+from cai.errors import ConfigError
+
+
+def build(*overrides: str) -> Device:
+    device: Device = cai.compose(list(overrides)).device.build()
+    return device
+
+
+def machine(monkeypatch: pytest.MonkeyPatch, *, cuda: bool = False, mps: bool = False, bf16: bool = False) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16 or including_emulation)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+
+
+@pytest.mark.parametrize(
+    ("there", "type_", "precision"),
+    [
+        ({"cuda": True, "mps": True, "bf16": True}, "cuda", "bf16"),
+        ({"cuda": True}, "cuda", "fp16"),
+        ({"mps": True}, "mps", "fp32"),
+        ({"bf16": True}, "cpu", "bf16"),
+        ({}, "cpu", "fp32"),
+    ],
+)
+def test_auto_takes_cuda_then_mps_then_cpu_in_the_precision_of_the_hardware(
+    monkeypatch: pytest.MonkeyPatch, there: dict[str, bool], type_: str, precision: str
+) -> None:
+    machine(monkeypatch, **there)
+    device = build("device=auto")
+    assert (device.type, device.precision) == (type_, precision)
+    assert device.reason
+
+
+@pytest.mark.parametrize("name", ["cuda", "mps"])
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    machine(monkeypatch)
+    with pytest.raises(ConfigError, match=rf"`device\.type` must be .*\(cpu\), but is {name}.*device=auto"):
+        build(f"device={name}")
+
+
+def test_fp16_on_cpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch)
+    with pytest.raises(ConfigError, match=r"`device\.precision` must be fp32 or bf16 on CPU, but is fp16"):
+        build("device=cpu", "device.precision=fp16")
+
+
+@pytest.mark.parametrize(
+    ("there", "overrides", "scales"),
+    [
+        ({"cuda": True}, ["device=cuda", "device.precision=fp16"], True),
+        ({"cuda": True, "bf16": True}, ["device=cuda"], False),
+        ({"cuda": True}, ["device=cuda", "device.precision=fp32"], False),
+        ({"mps": True}, ["device=mps", "device.precision=fp16"], False),
+        ({}, ["device=cpu"], False),
+    ],
+)
+def test_the_loss_is_scaled_for_fp16_on_cuda_only(
+    monkeypatch: pytest.MonkeyPatch, there: dict[str, bool], overrides: list[str], scales: bool
+) -> None:
+    machine(monkeypatch, **there)
+    made: list[tuple[str, bool]] = []
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda device, enabled: made.append((device, enabled)))
+    device = build(*overrides)
+    device.grad_scaler()
+    assert made == [(device.type, scales)]
+
+
+def test_autocast_names_the_real_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, mps=True)
+    seen: list[tuple[str, torch.dtype]] = []
+    monkeypatch.setattr(torch, "autocast", lambda device, dtype: seen.append((device, dtype)))
+    build("device=mps", "device.precision=fp16").autocast()
+    build("device=mps", "device.precision=fp32").autocast()
+    assert seen == [("mps", torch.float16)]
+
+
+def test_cpu_runs_are_deterministic_and_cuda_runs_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, cuda=True)
+    assert build("device=cpu").deterministic
+    assert not build("device=cuda").deterministic
+    assert build("device=cuda", "device.deterministic=true").deterministic
+
+
+def test_set_up_applies_threads_and_determinism() -> None:
+    build("device=cpu", "device.threads=2").set_up()
+    try:
+        assert torch.get_num_threads() == 2
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.utils.deterministic.fill_uninitialized_memory
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_bf16_on_this_cpu_runs_forward_in_bf16_and_keeps_the_loss_in_fp32() -> None:
+    config = cai.compose(["device=cpu", "device.precision=bf16", "model.n_layer=1", "model.n_embd=16", "model.block_size=8"])
+    model, device = config.model.build(300), config.device.build()
+    ids = torch.randint(300, (2, 8))
+    with device.autocast():
+        assert model(ids).dtype == torch.bfloat16
+        assert model(ids, ids).dtype == torch.float32
