@@ -12,7 +12,7 @@ from cai.device import process_peak_memory
 from cai.errors import CaiError
 
 if TYPE_CHECKING:
-    from cai.trainer.trainer import FitResult
+    from cai.trainer.progress import FitResult
 
 
 def describe_end(directory: Path, result: FitResult) -> str:

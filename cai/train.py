@@ -27,7 +27,7 @@ from cai.summary import describe_end, describe_failure, describe_sweep
 from cai.tokens.batches import TokenDataset
 from cai.tokens.learned import learn_tokenizer
 from cai.tokens.shards import build_shards
-from cai.trainer.trainer import FitResult
+from cai.trainer.progress import FitResult
 
 log = logging.getLogger(__name__)
 

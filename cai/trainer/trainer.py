@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, TypedDict, Unpack
 
 import torch
@@ -18,6 +18,7 @@ from cai.config.base import Config
 from cai.errors import TrainingError
 from cai.trainer.evaluation import evaluate
 from cai.trainer.folder import CheckpointFolder
+from cai.trainer.progress import FitResult, Progress
 from cai.trainer.stopwatch import Stopwatch
 from cai.trainer.update import Updater
 
@@ -92,31 +93,6 @@ class TrainerConfig(Config):
             return self.max_steps
         assert self.max_epochs is not None
         return max(1, math.ceil(self.max_epochs * n_windows / self.batch_size))
-
-
-@dataclass
-class Progress:
-    """All that changes during training beside tensors: saved with each checkpoint."""
-
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    """Spent in updates, without evaluation, sampling and saving."""
-    best_val_loss: float | None = None
-    best_step: int = 0
-    evals_without_improvement: int = 0
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """How training ended."""
-
-    step: int
-    stopped_early: bool
-    best_val_loss: float | None
-    best_step: int
-    metrics: dict[str, float]
-    """The newest value of each metric."""
 
 
 class Trainer:
@@ -241,12 +217,8 @@ class Trainer:
         metrics = {"val/loss": result.loss, "val/bits_per_byte": result.bits_per_byte}
         self.newest |= metrics
         log.info("step %d: val loss %.4f, %.4f bits per byte", progress.step, *metrics.values())
-        if progress.best_val_loss is None or result.loss < progress.best_val_loss:
-            progress.best_val_loss, progress.best_step, progress.evals_without_improvement = result.loss, progress.step, 0
-            if progress.step:
-                self.checkpoints.save_best(self.model, asdict(progress))
-        else:
-            progress.evals_without_improvement += 1
+        if progress.judge(result.loss) and progress.step:
+            self.checkpoints.save_best(self.model, asdict(progress))
         return metrics
 
     def _sample(self) -> None:
