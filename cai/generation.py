@@ -66,17 +66,19 @@ class Generator:
             values, candidates = logits.topk(min(self.config.top_k, logits.numel()))  # (k,)
         else:
             values, candidates = logits, torch.arange(logits.numel())
-        probabilities = torch.softmax(values / self.config.temperature, dim=-1)
+        probabilities = torch.softmax((values - values.max()) / self.config.temperature, dim=-1)  # the max keeps it finite
         return int(candidates[torch.multinomial(probabilities, 1, generator=chooser)])
 
     @torch.inference_mode()
     def _last_logits(self, window: list[int]) -> Tensor:
         """Logits ``(V,)`` after the last ``block_size`` ids, on the CPU, where drawing is the same for every device."""
-        was_training = self.model.training
-        self.model.eval()
         block_size: int = self.model.block_size  # type: ignore[assignment]
         ids = torch.tensor([window[-block_size:]], device=self.device.torch_device)  # (1, T)
-        with self.device.autocast():
-            logits: Tensor = self.model(ids)[0, -1]  # (V,)
-        self.model.train(was_training)
+        was_training = self.model.training
+        try:
+            self.model.eval()
+            with self.device.autocast():
+                logits: Tensor = self.model(ids)[0, -1]  # (V,)
+        finally:
+            self.model.train(was_training)
         return logits.float().cpu()

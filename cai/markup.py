@@ -7,7 +7,7 @@ text even if it spells a tag. So nothing a user types, and nothing a corpus hold
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 
@@ -58,6 +58,11 @@ def document_parts(question: str, document: str, answer: str) -> tuple[Part, ...
         raise ValueError(f"answer must begin with {ANSWER_START[1:]!r}, but begins with {answer[:12]!r}")
     rest = f"\n{answer}\n"[len(ANSWER_START) :]
     return (*prompt_parts(question, document), rest, ANSWER_END)
+
+
+def find_tag(parts: Sequence[Part], tag: Tag) -> int | None:
+    """Where ``tag`` stands first, or ``None``. Ordinary text that spells it does not count, though it compares equal."""
+    return next((i for i, part in enumerate(parts) if isinstance(part, Tag) and part == tag), None)
 
 
 def plain_text(parts: Iterable[Part]) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cai.config.base import Config
-from cai.markup import ANSWER, ANSWER_START, QUESTION, Part, Tag, plain_text
+from cai.markup import ANSWER, ANSWER_START, QUESTION, Part, Tag, find_tag, plain_text
 
 Split = Literal["train", "val"]
 
@@ -77,11 +77,11 @@ class Corpus:
         """What to sample from: questions of ``count`` validation documents, each of another key; else one empty start."""
         prompts: dict[str | None, Prompt] = {}
         for document in self.select("val"):
-            if len(prompts) == count or ANSWER not in document.parts:
+            question, answer = find_tag(document.parts, QUESTION), find_tag(document.parts, ANSWER)
+            if len(prompts) == count or question is None or answer is None:
                 break
-            question = document.parts[document.parts.index(QUESTION) + 1]
-            before_answer = document.parts[: document.parts.index(ANSWER)]
-            prompts.setdefault(document.key, Prompt(question.strip(), (*before_answer, ANSWER, ANSWER_START)))
+            parts = (*document.parts[: answer + 1], ANSWER_START)
+            prompts.setdefault(document.key, Prompt(document.parts[question + 1].strip(), parts))
         return list(prompts.values()) or [Prompt("(start of a document)")] * min(count, 1)
 
     def _divide(self) -> Iterator[tuple[Document, Split]]:
@@ -94,20 +94,22 @@ class Corpus:
 
     def _divide_tail(self, documents: Iterator[Document]) -> Iterator[tuple[Document, Split]]:
         """The last ``val_ratio`` of the characters. A keyed document is not cut and stays with its key; a text is cut."""
-        total = sum(len(plain_text(_nfc(document).parts)) for document in self.documents())
+        total = sum(_length(_nfc(document)) for document in self.documents())
         cut = int(total * (1 - self.val_ratio))
-        position, last_train_key = 0, None
+        position, train_keys = 0, set[str]()
         for document in documents:
-            start, position = position, position + len(plain_text(document.parts))
-            if position <= cut or (document.key is not None and (start < cut or document.key == last_train_key)):
-                last_train_key = document.key
+            start, position = position, position + _length(document)
+            if document.key is not None and (start < cut or document.key in train_keys):
+                train_keys.add(document.key)
                 yield document, "train"
-            elif start >= cut or document.key is not None:
+            elif start >= cut:
                 yield document, "val"
+            elif position <= cut:
+                yield document, "train"
             else:
-                text = plain_text(document.parts)
-                yield replace(document, parts=(text[: cut - start],)), "train"
-                yield replace(document, parts=(text[cut - start :],)), "val"
+                head, tail = _cut(document, cut - start)
+                yield head, "train"
+                yield tail, "val"
 
 
 def share_of(key: str) -> float:
@@ -116,8 +118,8 @@ def share_of(key: str) -> float:
 
 
 def fingerprint_of(*values: object) -> str:
-    """16 hex digits over the ``repr`` of plain values."""
-    return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
+    """16 hex digits over the ``repr`` of plain values and the version of Unicode, which decides what NFC does."""
+    return hashlib.sha256(repr((unicodedata.unidata_version, *values)).encode()).hexdigest()[:16]
 
 
 def _nfc(document: Document) -> Document:
@@ -125,3 +127,23 @@ def _nfc(document: Document) -> Document:
         return document
     parts = tuple(part if isinstance(part, Tag) else unicodedata.normalize("NFC", part) for part in document.parts)
     return replace(document, parts=parts)
+
+
+def _length(document: Document) -> int:
+    return sum(len(part) for part in document.parts)
+
+
+def _cut(document: Document, position: int) -> tuple[Document, Document]:
+    """The document before and after a character position. A tag is not cut: one that spans it goes to the second."""
+    before: list[Part] = []
+    after: list[Part] = []
+    for part in document.parts:
+        if after or (isinstance(part, Tag) and position < len(part)):
+            after.append(part)
+        elif position >= len(part):
+            before.append(part)
+        else:
+            before += [part[:position]] * bool(position)
+            after.append(part[position:])
+        position -= len(part)
+    return replace(document, parts=tuple(before)), replace(document, parts=tuple(after))

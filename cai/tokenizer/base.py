@@ -9,6 +9,7 @@ from codecs import getincrementaldecoder
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from unicodedata import normalize
 
 from tokenizers import Tokenizer as Backend
 
@@ -50,7 +51,7 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of ordinary text; tags spelled in it are ordinary too."""
-        return list(self.backend.encode(text).ids)
+        return self.encode_parts([text])
 
     def encode_parts(self, parts: Iterable[Part]) -> list[int]:
         """Ids of a document or prompt: tags become special tokens, the rest is encoded as ordinary text."""
@@ -58,7 +59,8 @@ class Tokenizer:
 
     def encode_batch(self, documents: Sequence[Sequence[Part]]) -> list[list[int]]:
         """``encode_parts`` of many documents at once, on all cores."""
-        texts = [part for parts in documents for part in parts if not isinstance(part, Tag)]
+        # NFC by Python: the backend's own tables are older and leave some ninety combining marks as they are.
+        texts = [normalize("NFC", part) for parts in documents for part in parts if not isinstance(part, Tag)]
         encoded = iter(self.backend.encode_batch_fast(texts))
         batch = []
         for parts in documents:
@@ -71,7 +73,10 @@ class Tokenizer:
     @cached_property
     def token_bytes(self) -> list[bytes]:
         """The UTF-8 bytes each id stands for; tags are spelled out."""
-        byte_level = json.loads(self.backend.to_str())["decoder"]["type"] == "ByteLevel"
+        decoder = (json.loads(self.backend.to_str())["decoder"] or {"type": None})["type"]
+        if decoder not in ("ByteLevel", "Fuse"):
+            raise RunError(f"its decoder must be ByteLevel or Fuse, but is {decoder}")
+        byte_level = decoder == "ByteLevel"
         tags = set(self.tag_ids.values())
         table: list[bytes] = []
         for number in range(self.vocab_size):
@@ -107,11 +112,11 @@ class Tokenizer:
         if not path.is_file():
             raise RunError(f"the tokenizer must lie at {path}, but there is no such file")
         try:
-            return cls(Backend.from_str(path.read_text(encoding="utf-8")))
-        except RunError:
-            raise
+            tokenizer = cls(Backend.from_str(path.read_text(encoding="utf-8")))
+            _ = tokenizer.token_bytes
         except Exception as error:  # the library raises bare Exception for every kind of damage
-            raise RunError(f"{path} must be a tokenizer file, but cannot be read: {error}") from error
+            raise RunError(f"{path} must be a tokenizer file of CAI's, but is not: {error}") from error
+        return tokenizer
 
 
 def _byte_of_character() -> dict[str, int]:

@@ -18,8 +18,8 @@ class TokenDataset:
     """Windows of ``block_size`` tokens out of token shards.
 
     An epoch takes every training window once, in an order of its own; its windows start at an offset of its own too, so
-    that over the epochs a document is seen at many positions. Files are mapped anew for each batch: the map of a long run
-    would otherwise hold every page it ever touched.
+    that over the epochs a document is seen at many positions, and every token comes up. Files are mapped anew for each
+    batch: the map of a long run would otherwise hold every page it ever touched.
     """
 
     def __init__(self, shards: Shards, block_size: int, seed: int, ignore_index: int) -> None:
@@ -73,9 +73,9 @@ class TokenDataset:
             yield x, y
 
     def _offset(self, epoch: int) -> int:
-        """Where the windows of ``epoch`` begin; below ``block_size``, and such that the last window still fits."""
+        """Where the windows of ``epoch`` begin: anywhere that leaves room for the last one."""
         slack = self.shards.train.tokens - 1 - self.n_windows * self.block_size
-        return int(np.random.default_rng((self.seed, epoch)).integers(min(self.block_size, slack + 1)))
+        return int(np.random.default_rng((self.seed, epoch)).integers(slack + 1))
 
     def _map(self, split: str) -> NDArray[np.unsignedinteger]:
         return np.memmap(self.shards.folder / f"{split}.bin", dtype=self.shards.dtype, mode="r")

@@ -170,9 +170,7 @@ class TestExamples:
             "print(hashlib.sha256(repr(examples).encode()).hexdigest())\n"
         )
         environment = {**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": os.pathsep.join(sys.path)}
-        result = subprocess.run(
-            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
-        )
+        result = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
         examples = [example for _, example in pairs[: 100 * EXAMPLES_EACH]]
         assert result.stdout.strip() == hashlib.sha256(repr(examples).encode()).hexdigest()
 
