@@ -6,7 +6,7 @@ validation as a wrong value and all problems are reported together, before anyth
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,20 +16,21 @@ from typing import Any, Generic, Self, TypeVar
 
 from hydra import compose as hydra_compose
 from hydra import version
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathElement
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from cai.config.base import Config
 from cai.config.validate import Validation, did_you_mean, leaf_paths
 from cai.errors import ConfigError
+from cai.grammar import check_hydra_overrides, expand, read_overrides
 from cai.overrides import Arguments, parse_arguments, quote
 from cai.resources import conf_folder
 
@@ -52,18 +53,14 @@ class HydraSession(AbstractContextManager["HydraSession"]):
         self.root = root
         self.arguments = arguments
         self.problems = list(arguments.problems)
-        self.hydra_overrides: list[str] = []
         self._trees: dict[tuple[str, ...], DictConfig] = {}
 
     def __enter__(self) -> Self:
         search_path = create_config_search_path(str(conf_folder()))
-        if self.arguments.config_dir:
-            folder = Path(self.arguments.config_dir).expanduser().resolve()
-            if not folder.is_dir():
-                raise ConfigError(f"--config-dir must be a folder of YAMLs, but {folder} is none.")
-            search_path.append("command-line", f"file://{folder}")
-        if self.arguments.trusted and str(Path.cwd()) not in sys.path:
-            sys.path.append(str(Path.cwd()))  # a package of the user's own may lie in the current folder
+        if self.arguments.config_dir is not None:
+            folder = self._own_folder(self.arguments.config_dir)
+            # Behind CAI's own YAMLs and before Hydra's schema, which must stay last.
+            search_path.get_path().insert(-1, SearchPathElement("command-line", f"file://{folder}"))
         GlobalHydra.instance().clear()  # a notebook may have left one
         version.setbase("1.3")
         self.hydra = Hydra.create_main_hydra2(task_name=self.root, config_search_path=search_path)
@@ -75,8 +72,11 @@ class HydraSession(AbstractContextManager["HydraSession"]):
 
     def jobs(self, root_class: type[C]) -> list[Job[C]]:
         """Every job of the command line, validated. Raises ``ConfigError`` with all problems of all jobs."""
-        overrides = self._parse()
-        combinations, swept_keys = self._combinations(overrides)
+        overrides, hydras, problems = read_overrides(self.arguments.rest, self.loader)
+        if hydras:
+            problems += check_hydra_overrides(hydras, self._hydra_tree(()), self.loader)
+        combinations, swept_keys, more = expand(overrides, self.arguments.multirun, self.loader)
+        self.problems += problems + more
         jobs = []
         for combination in combinations:
             config = self._compose_job(combination, root_class)
@@ -98,112 +98,100 @@ class HydraSession(AbstractContextManager["HydraSession"]):
         overrides = [*self._for_hydra(), quote("hydra.sweep.dir", str(directory))]
         self.hydra.multirun(self.root, lambda _: task(HydraConfig.get().job.num), overrides, with_log_configuration=False)
 
-    def _parse(self) -> list[Override]:
-        """The overrides in Hydra's grammar; those for Hydra itself go to ``hydra_overrides``."""
-        parser = OverridesParser.create(config_loader=self.loader)
-        parsed = []
-        for text in self.arguments.rest:
-            try:
-                override = parser.parse_override(text)
-            except HydraException as error:
-                reason = str(error).splitlines()[0]
-                self.problems.append(
-                    f"`{text}` must be key=value, but cannot be read ({reason})."
-                    f" Text with blanks, commas or brackets goes in quotes inside quotes: '{text.partition('=')[0]}=\"...\"'"
-                )
-                continue
-            if override.key_or_group.split(".")[0].split("/")[0] == "hydra":
-                self._check_hydra_override(override, text)
-            else:
-                parsed.append(override)
-        return parsed
-
-    def _check_hydra_override(self, override: Override, text: str) -> None:
-        """Hydra accepts any ``hydra.*`` key without a word; CAI does not."""
-        key = override.key_or_group
-        if key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"):
-            self.problems.append(f"`{key}` is derived, as <output_dir>/<name>/<date_time>. Set name or output_dir.")
-        elif "/" not in key and not override.is_force_add() and not override.is_add():
-            known = hydra_compose(self.root, return_hydra_config=True)
-            paths = leaf_paths({"hydra": OmegaConf.to_container(known.hydra, resolve=False)})
-            if key not in paths and not any(path.startswith(f"{key}.") for path in paths):
-                hint = did_you_mean(key, paths)
-                self.problems.append(
-                    f"`{key}` must be an option of Hydra, but there is no such option."
-                    + (f" Did you mean {' or '.join(hint)}?" if hint else "")
-                )
-        self.hydra_overrides.append(text)
-
-    def _combinations(self, overrides: list[Override]) -> tuple[list[list[Override]], set[str]]:
-        """One list of overrides for each job, and the keys that are swept."""
-        swept = [override for override in overrides if override.is_sweep_override()]
-        if not swept or not self.arguments.multirun:
-            for override in swept:
-                key, _, value = (override.input_line or "").partition("=")
-                self.problems.append(
-                    f"`{key}` must have one value, but has several: {value}. To sweep over them add -m; for a list write"
-                    f" '{key}=[{value}]'; for text with commas '{key}=\"{value}\"'."
-                )
-            return [[o for o in overrides if o not in swept]], set()
-        try:
-            batches = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-        except HydraException as error:
-            raise ConfigError([*self.problems, f"the sweep cannot be expanded: {error}"]) from error
-        parser = OverridesParser.create(config_loader=self.loader)
-        return [parser.parse_overrides(job) for job in batches[0]], {o.get_key_element() for o in swept}
-
     def _compose_job(self, overrides: list[Override], root_class: type[C]) -> C | None:
-        groups = self._group_choices(overrides)
         before = len(self.problems)
+        choices, unusable = self._choices(overrides)
         try:
-            tree = self._compose_groups(tuple(o.input_line or "" for o in groups))
+            tree = self._compose_groups(choices)
             known = leaf_paths(OmegaConf.to_container(tree, resolve=False))  # type: ignore[arg-type]
             for override in overrides:
                 if not self._is_group(override):
-                    _apply(tree, override)
+                    self._apply(tree, override)
+            for path in OmegaConf.missing_keys(tree):  # left out, so that validation calls them missing
+                _remove(tree, path)
             values: dict[str, Any] = OmegaConf.to_container(tree, resolve=True)  # type: ignore[assignment]
-            for key, text in self.arguments.verbatim.items():
-                _set(values, key, text)
-        except (HydraException, OmegaConfBaseException) as error:
-            self.problems.append(f"the config cannot be composed: {str(error).strip()}")
+        except (HydraException, OmegaConfBaseException, YAMLError) as error:
+            self.problems.append(f"the config must compose, but does not: {str(error).strip()}")
             return None
+        for key, text in self.arguments.verbatim.items():
+            _set(values, key, text)
         validation = Validation(trusted=self.arguments.trusted, known_paths=known)
         config = validation.build(values, root_class)
-        wrong_groups = {o.key_or_group for o in overrides if self._is_group(o) and o not in groups}
-        self.problems += [p for p in validation.problems if not any(p.startswith(f"`{g}.") for g in wrong_groups)]
+        self.problems += [p for p in validation.problems if not any(p.startswith(f"`{group}.") for group in unusable)]
         return config if len(self.problems) == before else None
 
     def _is_group(self, override: Override) -> bool:
         return "." not in override.key_or_group and override.key_or_group in self.loader.list_groups("")
 
-    def _group_choices(self, overrides: list[Override]) -> list[Override]:
-        """The choices that exist; for the others a problem is noted."""
-        good = []
+    def _choices(self, overrides: list[Override]) -> tuple[tuple[str, ...], set[str]]:
+        """The group choices that exist, as text; and the groups whose choice does not, each noted as a problem."""
+        good, unusable = [], set()
         for override in overrides:
             if not self._is_group(override):
                 continue
             group, choice = override.key_or_group, override.value()
             options = self.loader.get_group_options(group)
-            if override.is_delete() or choice is None or choice in options:
-                good.append(override)
+            if override.is_delete():
+                good.append(f"~{group}")  # validation says so if the group is needed
+            elif choice in options:
+                good.append(f"{group}={choice}")
             else:
                 close = did_you_mean(str(choice), options)
-                hint = f" Did you mean {close[0]}?" if close else ""
-                self.problems.append(f"`{group}` must be one of {', '.join(options)}, but is {choice}.{hint}")
-        return good
+                hint = f" Did you mean {close[0]}?" if close else " Leave it out to keep what the root YAML chooses."
+                shown = "null" if choice is None else choice
+                self.problems.append(f"`{group}` must be one of {', '.join(options)}, but is {shown}.{hint}")
+                unusable.add(group)
+        return tuple(good), unusable
 
     def _compose_groups(self, choices: tuple[str, ...]) -> DictConfig:
         """The tree of a set of group choices, composed once; every caller gets a copy it may change."""
         if choices not in self._trees:
             self._trees[choices] = hydra_compose(self.root, overrides=list(choices))
+            if self.arguments.config_dir is not None and self._hydra_tree(choices) != self._hydra_tree(()):
+                self.problems.append(
+                    f"a YAML of --config-dir must not set hydra.* (it could run code), but one of {' '.join(choices)} does."
+                    " Put such options on the command line."
+                )
         tree = self._trees[choices].copy()
         OmegaConf.set_struct(tree, False)
         return tree
 
+    def _hydra_tree(self, choices: tuple[str, ...]) -> dict[str, Any]:
+        """Hydra's own part of the composed tree, without the record of what was composed."""
+        tree = hydra_compose(self.root, overrides=list(choices), return_hydra_config=True).hydra
+        values: dict[str, Any] = OmegaConf.to_container(tree, resolve=False)  # type: ignore[assignment]
+        return {key: value for key, value in values.items() if key not in ("runtime", "overrides")} | {
+            "job": {key: value for key, value in values["job"].items() if key != "override_dirname"}
+        }
+
+    def _apply(self, tree: DictConfig, override: Override) -> None:
+        """One single-option override on a composed tree, whether the key exists or not."""
+        key = override.key_or_group
+        try:
+            if override.is_delete():
+                _remove(tree, key)
+            else:
+                OmegaConf.update(tree, key, override.value(), merge=False, force_add=True)
+        except (OmegaConfBaseException, ValueError, TypeError, AttributeError, IndexError) as error:
+            reason = str(error).strip().splitlines()[0]
+            self.problems.append(f"`{key}` must be an option, but cannot be set ({reason}). Write a list whole: key=[a,b].")
+
+    def _own_folder(self, name: str) -> Path:
+        """The user's folder of YAMLs. It adds to CAI's own; one of the same name would be passed over in silence."""
+        folder = Path(os.path.expanduser(name)).resolve()
+        if not name or not folder.is_dir():
+            raise ConfigError(f"--config-dir must name a folder of YAMLs, but {name or 'nothing'} is none.")
+        if same := [yaml for yaml in conf_folder().rglob("*.yaml") if (folder / yaml.relative_to(conf_folder())).exists()]:
+            names = ", ".join(str(yaml.relative_to(conf_folder())) for yaml in same)
+            raise ConfigError(
+                f"--config-dir must add YAMLs of new names, but {folder} has {names}, as CAI has. Rename them."
+            )
+        return folder
+
     def _for_hydra(self) -> list[str]:
         """The validated overrides, for Hydra's own composition; every key is known to exist, so ``+`` is dropped."""
-        plain = [text.lstrip("+") for text in self.arguments.rest if not text.lstrip("+").startswith("hydra")]
-        return [*self.hydra_overrides, *plain, *(quote(key, text) for key, text in self.arguments.verbatim.items())]
+        plain = [text if text.lstrip("+").startswith("hydra") else text.lstrip("+") for text in self.arguments.rest]
+        return [*plain, *(quote(key, text) for key, text in self.arguments.verbatim.items())]
 
 
 def compose(overrides: Sequence[str] = (), *, root: str = "train") -> Any:
@@ -218,17 +206,11 @@ def compose(overrides: Sequence[str] = (), *, root: str = "train") -> Any:
         return session.jobs(ROOTS[root])[0].config
 
 
-def _apply(tree: DictConfig, override: Override) -> None:
-    """One single-option override on a composed tree, whether the key exists or not."""
-    key = override.key_or_group
-    if override.is_delete():
-        parent, _, leaf = key.rpartition(".")
-        with open_dict(tree):
-            node = OmegaConf.select(tree, parent) if parent else tree
-            if isinstance(node, DictConfig):
-                node.pop(leaf, None)
-    else:
-        OmegaConf.update(tree, key, override.value(), merge=False, force_add=True)
+def _remove(tree: DictConfig, path: str) -> None:
+    parent, _, leaf = path.rpartition(".")
+    node = OmegaConf.select(tree, parent) if parent else tree
+    if isinstance(node, DictConfig):
+        node.pop(leaf, None)
 
 
 def _set(values: dict[str, Any], key: str, text: str) -> None:

@@ -15,7 +15,7 @@ from cai.config.saved import load_config
 from cai.device import Device
 from cai.errors import RunError
 from cai.markup import ANSWER_START, Part, parse_tags, prompt_parts
-from cai.overrides import parse_arguments
+from cai.overrides import parse_arguments, refuse_sweep
 from cai.run import CONFIG, TOKENIZER, find_run
 from cai.tokenizer.base import Tokenizer
 from cai.trainer.checkpoint import SUFFIX, load_checkpoint, load_weights
@@ -54,6 +54,7 @@ def build_prompt(config: GenerateConfig) -> tuple[Part, ...]:
 def main(words: Sequence[str]) -> int:
     """The ``generate`` verb. Returns the exit code."""
     arguments = parse_arguments(words)
+    refuse_sweep(arguments, "generate")
     with HydraSession("generate", arguments) as session:
         config = session.jobs(GenerateConfig)[0].config
     device = config.device.build()

@@ -38,7 +38,11 @@ def parse_arguments(words: Sequence[str]) -> Arguments:
         word = queue.pop(0)
         if word in ("-m", "--multirun"):
             arguments.multirun = True
-        elif word == "--config-dir" and queue:
+        elif word == "--config-dir" and not queue:
+            arguments.problems.append(
+                "`--config-dir` must name a folder of YAMLs, but names none. Try --config-dir my_conf."
+            )
+        elif word == "--config-dir":
             arguments.config_dir = queue.pop(0)
         elif word.startswith("--config-dir="):
             arguments.config_dir = word.partition("=")[2]
@@ -64,6 +68,12 @@ def _sort(word: str, arguments: Arguments) -> None:
         arguments.verbatim[key] = value
     else:
         arguments.rest.append(word)
+
+
+def refuse_sweep(arguments: Arguments, verb: str) -> None:
+    """For verbs that run once: ``-m`` is one more problem."""
+    if arguments.multirun:
+        arguments.problems.append(f"`-m` must go with train, but is given to {verb}, which runs once. Leave -m out.")
 
 
 def quote(key: str, value: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from cai.config.roots import TrainConfig
 from cai.config.saved import load_config
 from cai.errors import ConfigError, RunError
-from cai.overrides import parse_arguments
+from cai.overrides import parse_arguments, refuse_sweep
 from cai.run import CONFIG, claim_directory, find_run, read_run
 from cai.train import train_in
 
@@ -52,8 +52,12 @@ def main(words: Sequence[str]) -> int:
         raise ConfigError("reproduce must be given a run directory, or `last`: cai reproduce outputs/run/<date_time>")
     original = find_run(words[0], Path("outputs"))
     arguments = parse_arguments(words[1:])
-    if arguments.typed:
-        raise ConfigError(f"reproduce takes no options but trust=..., but is given {' '.join(arguments.typed)}.")
+    refuse_sweep(arguments, "reproduce")
+    if arguments.typed or arguments.config_dir is not None:
+        given = " ".join([*arguments.typed, *["--config-dir"] * (arguments.config_dir is not None)])
+        arguments.problems.append(f"reproduce must be given a run and at most trust=..., but is given {given}.")
+    if arguments.problems:
+        raise ConfigError(arguments.problems)
     config = load_config(original / CONFIG, TrainConfig, arguments.trusted)
     if read_run(original)["status"] != "finished":
         raise RunError(f"{original} must be a finished run, but is {read_run(original)['status']}.")

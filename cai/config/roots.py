@@ -22,12 +22,12 @@ def _one_folder(name: str) -> str:
     if (
         not name.strip()
         or name.startswith(".")
-        or set(name) & set('/\\:*?"<>|')
+        or set(name) & set('/\\:*?"<>|$')
         or not name.isprintable()
         or name == "cache"
     ):
         raise ValueError(
-            f"@ must be the name of one folder (no slash, none of : * ? \" < > |, not starting with a dot, not 'cache'),"
+            f"@ must be the name of one folder (no slash, none of : * ? \" < > | $, not starting with a dot, not 'cache'),"
             f" but is {name!r}. Try name=my_run."
         )
     return name

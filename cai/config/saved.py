@@ -1,4 +1,7 @@
-"""Saved configs: complete, resolved, readable for years."""
+"""Saved configs: complete, resolved, readable for years.
+
+Written and read with OmegaConf's own dumper and loader: to plain YAML readers 3e-4 is text.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+import yaml
+from omegaconf._utils import get_omega_conf_dumper, get_yaml_loader
 
 from cai.config.base import Config
 from cai.config.validate import TARGET, Validation
@@ -37,8 +39,19 @@ def to_tree(config: Config) -> dict[str, Any]:
 
 def save_config(config: Config, path: Path) -> None:
     """Write ``config.yaml``."""
-    # OmegaConf's own writer and reader: to plain YAML readers 3e-4 is text.
-    path.write_text(OmegaConf.to_yaml(OmegaConf.create({"format": FORMAT, **to_tree(config)})), encoding="utf-8")
+    tree = {"format": FORMAT, **to_tree(config)}
+    text = _dump(tree, readable=True)
+    if yaml.load(text, Loader=get_yaml_loader()) != tree:
+        text = _dump(tree, readable=False)
+    path.write_text(text, encoding="utf-8")
+
+
+def _dump(tree: dict[str, Any], readable: bool) -> str:
+    """YAML text; ``readable`` leaves Korean as it is instead of escaping all but ASCII."""
+    text: str = yaml.dump(
+        tree, Dumper=get_omega_conf_dumper(), default_flow_style=False, sort_keys=False, allow_unicode=readable
+    )
+    return text
 
 
 def load_config(path: Path, root: type[C], trusted: Collection[str] = ()) -> C:
@@ -47,25 +60,26 @@ def load_config(path: Path, root: type[C], trusted: Collection[str] = ()) -> C:
     Raises ``RunError`` if there is none, ``ConfigError`` if it is not valid.
     """
     try:
-        tree = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        # OmegaConf's reader without OmegaConf's interpolation: a text that holds `${` is that text.
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=get_yaml_loader())
+        config_format = tree.pop("format", None) if isinstance(tree, dict) else None
+        if type(config_format) is not int or config_format < 1:
+            raise ConfigError(f"{path} must be a config saved by CAI (with `format: {FORMAT}`), but has no such format.")
+        validation = Validation(trusted=trusted)
+        config = validation.build(upgrade(tree, config_format, path), root)
     except FileNotFoundError:
         raise RunError(f"a run must have its config at {path}, but there is none. Name a run directory.") from None
-    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} must be a saved config, but cannot be read: {error}") from error
-    if not isinstance(tree, dict) or not isinstance(tree.get("format"), int):
-        raise ConfigError(f"{path} must be a config saved by CAI (with `format: {FORMAT}`), but has no format.")
-    validation = Validation(trusted=trusted)
-    config = validation.build(upgrade({str(key): value for key, value in tree.items()}, path), root)
     if config is None:
         raise ConfigError([f"{path}: {problem}" for problem in validation.problems])
     return config
 
 
-def upgrade(tree: dict[str, Any], path: Path) -> dict[str, Any]:
-    """A tree of today's format, without its ``format``."""
-    format_number = tree.pop("format")
-    if format_number > FORMAT:
-        raise ConfigError(f"{path} must have a format up to {FORMAT}, but has {format_number}. Update CAI.")
-    for number in range(format_number, FORMAT):
+def upgrade(tree: dict[str, Any], config_format: int, path: Path) -> dict[str, Any]:
+    """A tree of ``config_format`` as one of today's."""
+    if config_format > FORMAT:
+        raise ConfigError(f"{path} must have a format up to {FORMAT}, but has {config_format}. Update CAI.")
+    for number in range(config_format, FORMAT):
         tree = UPGRADES[number](tree)
     return tree

@@ -6,6 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,6 @@ from cai.config.base import Config
 from cai.errors import ConfigError
 
 TARGET = "_target_"
-MISSING = "???"
 DERIVED = {
     "grad_accum_steps": "is derived, as trainer.batch_size / trainer.micro_batch_size, and cannot be given."
     " Set trainer.batch_size (sequences per update) and trainer.micro_batch_size (sequences per forward pass)."
@@ -62,13 +62,17 @@ class Validation:
         return self._validate(config_class, values, prefix=path)
 
     def _validate(self, kind: type[C], values: dict[str, Any], prefix: str, ignore: Collection[str] = ()) -> C | None:
-        values = {key: _as_tuples(value) for key, value in values.items() if value != MISSING}
+        values = {key: _as_tuples(value) for key, value in values.items()}
         try:
             config = kind.model_validate(values)
         except ValidationError as error:
             for details in error.errors():
                 if not (details["loc"] and details["loc"][0] in ignore):
                     self.problems += self._describe(details, kind, prefix).splitlines()
+            wrong = {details["loc"][0] for details in error.errors() if details["loc"]} | set(ignore)
+            if wrong:  # else the rules over several options have spoken already
+                right = {key: value for key, value in values.items() if key not in wrong}
+                self.problems += (_with_paths(problem, prefix) for problem in _rules_that_apply(kind, right))
             return None
         return None if ignore else config
 
@@ -78,7 +82,7 @@ class Validation:
         value = details["input"]
         if details["type"] == "value_error":
             message = str(details["ctx"]["error"])
-            return message.replace("@.", f"{prefix}." if prefix else "").replace("@ ", f"`{path}` ")
+            return _with_paths(message, prefix).replace("@ ", f"`{path}` ")
         if details["type"] == "extra_forbidden":
             return self._describe_unknown(path, kind, prefix)
         if details["type"] == "missing":
@@ -93,9 +97,11 @@ class Validation:
             return f"`{path}` {DERIVED[leaf]}"
         owner = f"an option of {prefix} ({kind.__name__})" if prefix else "an option"
         own = [f"{prefix}.{name}" if prefix else name for name in kind.model_fields]
-        if close := did_you_mean(path, own) or did_you_mean(path, self.known_paths):
+        others = [name for name in (*own, *self.known_paths) if name != path]
+        if close := did_you_mean(path, others):
             return f"`{path}` must be {owner}, but there is no such option. Did you mean {' or '.join(close)}?"
-        return f"`{path}` must be {owner}, but there is no such option. There are: {', '.join(own)}."
+        there = f"There are: {', '.join(own)}." if own else f"It has no options. Leave {path} out."
+        return f"`{path}` must be {owner}, but there is no such option. {there}"
 
 
 def resolve_target(target: str, base: type[C], trusted: Collection[str], path: str) -> type[C]:
@@ -110,6 +116,8 @@ def resolve_target(target: str, base: type[C], trusted: Collection[str], path: s
             f"`{path}.{TARGET}` must name a class of a trusted package (cai), but is {target}."
             f" If {top or target} is yours, add trust={top or '<package>'} to the command."
         )
+    if top != "cai" and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # a package of the user's own may lie in the current folder
     try:
         found = getattr(importlib.import_module(module_name), class_name, None)
     except ModuleNotFoundError as error:
@@ -184,6 +192,22 @@ def _closest(value: object, details: ErrorDetails) -> str:
     if details["type"] in ("int_type", "int_from_float") and isinstance(value, float) and value.is_integer():
         return f" Try {int(value)}."
     return ""
+
+
+def _with_paths(problem: str, prefix: str) -> str:
+    """``@.option`` → the option's dotted path."""
+    return problem.replace("@.", f"{prefix}." if prefix else "")
+
+
+def _rules_that_apply(kind: type[Config], values: dict[str, Any]) -> list[str]:
+    """Broken rules among the options that are right by themselves; the rules end at the first that needs a wrong one."""
+    partial, found = kind.model_construct(**values), []
+    try:
+        for problem in partial.problems():
+            found.append(problem)
+    except AttributeError:
+        return found
+    return found
 
 
 def _is_branch(part: object) -> bool:

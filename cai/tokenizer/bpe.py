@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
@@ -19,7 +19,7 @@ class BPEConfig(TokenizerConfig):
     """Merges learned on the train documents. Never an unknown token: every byte is in the alphabet."""
 
     vocab_size: Annotated[int, Field(ge=SMALLEST_VOCABULARY)]
-    digits: Literal[1, 2, 3]
+    digits: Annotated[int, Field(ge=1, le=3)]
 
     def build(self, texts: Iterable[str]) -> Tokenizer:
         """The vocabulary may come out smaller than asked where the text has no more pairs to merge."""
