@@ -13,7 +13,7 @@ from cai.config.saved import load_config
 from cai.errors import ConfigError, RunError
 from cai.overrides import parse_arguments, refuse_sweep
 from cai.run import CONFIG, claim_directory, find_run, read_run
-from cai.train import train_in
+from cai.train import check_surroundings, train_in
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def main(words: Sequence[str]) -> int:
     config = load_config(original / CONFIG, TrainConfig, arguments.trusted)
     if read_run(original)["status"] != "finished":
         raise RunError(f"{original} must be a finished run, but is {read_run(original)['status']}.")
-    config.data.check()
+    check_surroundings([config])
     directory = claim_directory(Path(config.output_dir).expanduser() / config.name)
     log.info("reproducing %s in %s", original, directory)
     train_in(directory, config, overrides=[f"reproduce {original}"])

@@ -15,7 +15,7 @@ from cai.composition import HydraSession, Job
 from cai.config.roots import TrainConfig
 from cai.config.saved import to_tree
 from cai.data.base import Corpus
-from cai.errors import CaiError
+from cai.errors import CaiError, ConfigError, DataError
 from cai.generation import Generator
 from cai.markup import plain_text
 from cai.model.base import IGNORE_INDEX
@@ -97,9 +97,7 @@ def main(words: Sequence[str]) -> int:
     arguments = parse_arguments(words)
     with HydraSession("train", arguments) as session:
         jobs = session.jobs(TrainConfig)
-        for job in jobs:
-            job.config.data.check()
-            job.config.device.build()
+        check_surroundings([job.config for job in jobs])
         config = jobs[0].config
         directory = claim_directory(Path(config.output_dir).expanduser() / config.name)
         if arguments.multirun:
@@ -115,6 +113,19 @@ def main(words: Sequence[str]) -> int:
             return error.exit_code if isinstance(error, CaiError) else 1
     log.info(describe_end(directory, result[0]))
     return 0
+
+
+def check_surroundings(configs: Sequence[TrainConfig]) -> None:
+    """Raise ``ConfigError`` with all that can be told about data and device before a run begins."""
+    problems = []
+    for config in configs:
+        for check in (config.data.check, config.device.build):
+            try:
+                check()
+            except (ConfigError, DataError) as error:
+                problems += str(error).splitlines()
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
 
 
 def train_in(directory: Path, config: TrainConfig, overrides: Sequence[str] = ()) -> FitResult:

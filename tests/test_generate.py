@@ -52,7 +52,9 @@ def test_greedy_text_is_the_same_every_time_and_drawn_text_is_decided_by_the_see
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     common = ("prompt=가", "generation.max_new_tokens=30")
-    assert said(capsys, *common, "generation.temperature=0", "seed=1") == said(capsys, *common, "generation=greedy", "seed=2")
+    assert said(capsys, *common, "generation.temperature=0", "seed=1") == said(
+        capsys, *common, "generation=greedy", "seed=2"
+    )
     drawn = {said(capsys, *common, "generation=creative", f"seed={seed}") for seed in (1, 1, 2, 3)}
     assert len(drawn) == 3
 
@@ -125,10 +127,10 @@ def test_reproduce_tells_the_first_step_that_differs(run: Path, capsys: pytest.C
     assert "not reproduced: at step 4 train/loss was" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("words", "message"), [([], "must be given a run directory"), (["nowhere"], "must be a run directory")])
-def test_reproduce_needs_a_run(
-    scratch: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
-) -> None:
+@pytest.mark.parametrize(
+    ("words", "message"), [([], "must be given a run directory"), (["nowhere"], "must be a run directory")]
+)
+def test_reproduce_needs_a_run(scratch: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
     assert main(["reproduce", *words]) == 2
     assert message in capsys.readouterr().err
 

@@ -25,7 +25,7 @@ def claim_many(parent: str, count: int) -> list[str]:
 
 def test_directories_claimed_in_the_same_instant_are_never_the_same(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(2) as pool:
-        claimed = sum(pool.starmap(claim_many, [(str(tmp_path / "run"), 30)] * 2), [])
+        claimed = [name for names in pool.starmap(claim_many, [(str(tmp_path / "run"), 30)] * 2) for name in names]
         pool.close()
         pool.join()
     assert len(set(claimed)) == 60
@@ -95,8 +95,9 @@ def test_when_the_disk_is_full_at_the_end_the_first_error_is_the_one_that_counts
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(ZeroDivisionError), Run(tmp_path / "a", CONFIG):
-        monkeypatch.setattr("cai.run.os.replace", full)
+    run = Run(tmp_path / "a", CONFIG)
+    monkeypatch.setattr("cai.run.os.replace", full)
+    with pytest.raises(ZeroDivisionError), run:
         1 / 0  # noqa: B018
     assert read_run(tmp_path / "a")["status"] == "interrupted"
 

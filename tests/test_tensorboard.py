@@ -75,7 +75,13 @@ def test_each_run_directory_is_exactly_one_run_with_its_hyperparameters(scratch:
             texts = get(address, f"plugin/text/text?run={urllib.parse.quote(run)}&tag=samples/text_summary")
             assert texts[-1]["step"] == 6
 
-        query = {"experimentName": "", "allowedStatuses": ["STATUS_UNKNOWN"], "colParams": [], "startIndex": 0, "sliceSize": 9}
+        query = {
+            "experimentName": "",
+            "allowedStatuses": ["STATUS_UNKNOWN"],
+            "colParams": [],
+            "startIndex": 0,
+            "sliceSize": 9,
+        }
         columns = [{"hparam": "optimizer.lr"}, {"metric": {"group": "", "tag": "val/loss"}}]
         groups = get(address, "plugin/hparams/session_groups", query | {"colParams": columns})["sessionGroups"]
         assert sorted(group["hparams"]["optimizer.lr"] for group in groups) == [1e-4, 3e-4, 0.002]

@@ -39,7 +39,17 @@ def test_a_run_directory_holds_everything(capsys: pytest.CaptureFixture[str]) ->
     assert facts["parameters"]["total"] > facts["parameters"]["without_embeddings"] > 0
 
     said = capsys.readouterr().out
-    for word in ("documents", "tokens", "parameters", "without embeddings", "steps", "epochs", "device", "time", "fictional"):
+    for word in (
+        "documents",
+        "tokens",
+        "parameters",
+        "without embeddings",
+        "steps",
+        "epochs",
+        "device",
+        "time",
+        "fictional",
+    ):
         assert word in said
     for command in ("tensorboard --logdir", "cai generate run=", "cai train -m", f"cai reproduce {directory}"):
         assert command in said
@@ -93,7 +103,9 @@ def test_data_and_tokenizer_are_built_once_for_all_jobs_of_a_sweep(monkeypatch: 
 def test_own_text_trains_and_samples(scratch: Path) -> None:
     folder = scratch / "데이터=1"
     folder.mkdir()
-    (folder / "a (1).txt").write_text("\n\n".join(f"문단 {i}번, 하늘은 {i % 7}번 푸르다." for i in range(300)), encoding="utf-8")
+    (folder / "a (1).txt").write_text(
+        "\n\n".join(f"문단 {i}번, 하늘은 {i % 7}번 푸르다." for i in range(300)), encoding="utf-8"
+    )
     without_samples = [override for override in TINY if not override.startswith("data.")]
     directory = train_tiny("data=text", "data.path=데이터=1/a (1).txt", "name=실험1", tiny=without_samples)
     assert directory.parent == Path("outputs/실험1")
@@ -113,9 +125,7 @@ def _alphabet() -> int:
     return len(set("".join(corpus.texts("train"))))
 
 
-def test_bad_text_is_one_message_exit_code_2_and_a_failed_run(
-    scratch: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_text_is_one_message_exit_code_2_and_a_failed_run(scratch: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (scratch / "bad.txt").write_bytes("첫 줄\n둘째 줄\n".encode() + "셋째".encode("cp949"))
     assert main(["train", "data=text", "data.path=bad.txt", "device=cpu"]) == 2
     said = capsys.readouterr().err

@@ -19,20 +19,22 @@ from cai.trainer.trainer import TrainerConfig
 
 
 def _one_folder(name: str) -> str:
-    if (
-        not name.strip()
-        or name.startswith(".")
-        or set(name) & set('/\\:*?"<>|$')
-        or not name.isprintable()
-        or name == "cache"
-    ):
+    wrong = set(name) & set('/\\:*?"<>|$') or name.startswith(".") or name == "cache" or len(name.encode()) > 200
+    if wrong or not name.strip() or not name.isprintable():
         raise ValueError(
-            f"@ must be the name of one folder (no slash, none of : * ? \" < > | $, not starting with a dot, not 'cache'),"
-            f" but is {name!r}. Try name=my_run."
+            "@ must be the name of one folder (no slash, none of : * ? \" < > | $, not starting with a dot, not 'cache', at"
+            f" most 200 bytes), but is {name!r}. Try name=my_run."
         )
     return name
 
 
+def _folder(path: str) -> str:
+    if not path.strip() or "${" in path:  # Hydra reads ${ again after it has been resolved
+        raise ValueError(f"@ must be a folder's path without `${{`, but is {path!r}. Try output_dir=outputs.")
+    return path
+
+
+OutputDir = Annotated[str, AfterValidator(_folder)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -41,7 +43,7 @@ class TrainConfig(Config):
 
     name: Annotated[str, AfterValidator(_one_folder)]
     seed: Seed
-    output_dir: Annotated[str, Field(min_length=1)]
+    output_dir: OutputDir
     model: ModelConfig
     data: DataConfig
     tokenizer: TokenizerConfig
@@ -56,7 +58,7 @@ class GenerateConfig(Config):
     """What to write on from, and how."""
 
     run: str
-    output_dir: Annotated[str, Field(min_length=1)]
+    output_dir: OutputDir
     checkpoint: Annotated[str, Field(pattern=r"^(best|last|step_\d{8})$")]
     question: str | None
     doc: str | None

@@ -30,11 +30,17 @@ def to_tree(config: Config) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for name in type(config).model_fields:
         value = getattr(config, name)
+        tree[name] = _plain(value)
         if isinstance(value, Config):
-            tree[name] = {TARGET: f"{type(value).__module__}.{type(value).__qualname__}", **to_tree(value)}
-        else:
-            tree[name] = list(value) if isinstance(value, tuple) else value
+            tree[name] = {TARGET: f"{type(value).__module__}.{type(value).__qualname__}", **tree[name]}
     return tree
+
+
+def _plain(value: Any) -> Any:
+    """A value of a component, options nested in it included, as YAML knows it."""
+    if isinstance(value, Config):
+        return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def save_config(config: Config, path: Path) -> None:
@@ -65,7 +71,7 @@ def load_config(path: Path, root: type[C], trusted: Collection[str] = ()) -> C:
         config_format = tree.pop("format", None) if isinstance(tree, dict) else None
         if type(config_format) is not int or config_format < 1:
             raise ConfigError(f"{path} must be a config saved by CAI (with `format: {FORMAT}`), but has no such format.")
-        validation = Validation(trusted=trusted)
+        validation = Validation(trusted=trusted, place="the file")
         config = validation.build(upgrade(tree, config_format, path), root)
     except FileNotFoundError:
         raise RunError(f"a run must have its config at {path}, but there is none. Name a run directory.") from None

@@ -34,6 +34,8 @@ class Validation:
     trusted: Collection[str] = ()
     known_paths: Collection[str] = ()
     """Dotted paths that exist, for "did you mean"."""
+    place: str = "the command"
+    """Where a missing option is to be added."""
     problems: list[str] = field(default_factory=list)
 
     def build(self, tree: Mapping[str, Any], root: type[C]) -> C | None:
@@ -88,7 +90,7 @@ class Validation:
         if details["type"] == "missing":
             if isinstance(details["loc"][-1], int):  # a position of a list of fixed length
                 return f"`{path.rpartition('.')[0]}` must have more values, but is {list(value)}."
-            return f"`{path}` must be given, but is missing. Add {path}=<value> to the command."
+            return f"`{path}` must be given, but is missing. Add {path}=<value> to {self.place}."
         return f"`{path}` {_rule(details)}, but is {value!r}.{_closest(value, details)}"
 
     def _describe_unknown(self, path: str, kind: type[Config], prefix: str) -> str:

@@ -1,0 +1,183 @@
+"""What every YAML under conf/ promises. New ones are picked up by themselves."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import pkgutil
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cai
+from cai.composition import compose
+from cai.config.base import Config
+from cai.config.roots import ROOTS, TrainConfig
+from cai.config.saved import load_config, save_config, to_tree
+from cai.config.validate import Validation
+from cai.resources import conf_folder
+
+CONF = conf_folder()
+FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*") if path.is_file())
+CHOICES = [(path.parts[0], path.stem) for path in FILES if len(path.parts) == 2]
+COMPONENTS = [(group, choice) for group, choice in CHOICES if group != "experiment"]
+EXPERIMENTS = [choice for group, choice in CHOICES if group == "experiment"]
+GROUPS = ["model", "data", "tokenizer", "optimizer", "schedule", "trainer", "device", "generation", "experiment"]
+KNOWN = {
+    "model": {"gpt2", "gpt2_nano", "gpt2_mini", "gpt2_cai", "gpt2_small"},
+    "data": {"contacts", "text"},
+    "tokenizer": {"bpe", "byte", "char"},
+    "optimizer": {"adamw"},
+    "schedule": {"constant", "cosine", "linear", "wsd"},
+    "trainer": {"default", "smoke"},
+    "device": {"auto", "cpu", "cuda", "mps"},
+    "generation": {"creative", "default", "greedy", "precise"},
+    "experiment": {"cai_m4"},
+}
+
+
+@functools.cache
+def composed(*overrides: str) -> Any:
+    return compose(overrides)
+
+
+def with_choice(group: str, choice: str) -> Any:
+    """The config with this choice, its mandatory values filled in."""
+    text = (CONF / group / f"{choice}.yaml").read_text(encoding="utf-8")
+    missing = re.findall(r"^(\w+): \?\?\?", text, flags=re.MULTILINE)
+    return composed(f"{group}={choice}", *(f"{group}.{key}=x" for key in missing))
+
+
+def option_lines(path: Path) -> list[str]:
+    """The lines of a YAML that give an option its value."""
+    lines = (CONF / path).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if re.match(r"\w+: ", line) and not line.startswith("_target_:")]
+
+
+def header(path: Path) -> list[str]:
+    """The comment lines at the top of a YAML, without their ``#``."""
+    lines = (CONF / path).read_text(encoding="utf-8").splitlines()
+    end = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    return [line.removeprefix("#").strip() for line in lines[:end]]
+
+
+def config_classes() -> list[type[Config]]:
+    """Every config class of the package, wherever it stands."""
+    for module in pkgutil.walk_packages(cai.__path__, "cai."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+
+    def below(kind: type[Config]) -> list[type[Config]]:
+        return [kind, *(deeper for sub in kind.__subclasses__() for deeper in below(sub))]
+
+    return [kind for kind in below(Config) if kind.__module__.startswith("cai.")]
+
+
+def test_the_known_choices_are_there() -> None:
+    for group, names in KNOWN.items():
+        assert names <= {choice for g, choice in CHOICES if g == group}
+
+
+def test_every_file_is_a_root_or_a_choice_of_a_known_group() -> None:
+    assert [path for path in FILES if path.suffix != ".yaml"] == []
+    roots = {path.stem for path in FILES if len(path.parts) == 1}
+    assert roots == set(ROOTS)
+    assert len(FILES) == len(roots) + len(CHOICES)
+    assert {group for group, _ in CHOICES} == set(GROUPS)
+
+
+def test_the_root_of_train_names_every_group() -> None:
+    lines = (CONF / "train.yaml").read_text(encoding="utf-8").splitlines()
+    named = [match[1] for line in lines if (match := re.match(r"  - (\w+): ", line))]
+    assert sorted(named) == sorted(GROUPS)
+
+
+@pytest.mark.parametrize(("group", "choice"), COMPONENTS)
+def test_every_choice_composes_into_a_class_of_its_group(group: str, choice: str) -> None:
+    part = getattr(with_choice(group, choice), group)
+    home = f"cai.{group}"
+    assert type(part).__module__ == home or type(part).__module__.startswith(f"{home}.")
+    assert callable(part.build)
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_survives_as_a_tree_and_as_a_file(group: str, choice: str, tmp_path: Path) -> None:
+    config = with_choice(group, choice)
+    tree = to_tree(config)
+    validation = Validation()
+    assert validation.build(tree, TrainConfig) == config, validation.problems
+    save_config(config, tmp_path / "config.yaml")
+    again = load_config(tmp_path / "config.yaml", TrainConfig)
+    assert again == config
+    assert to_tree(again) == tree
+    assert type(getattr(again, group, None)) is type(getattr(config, group, None))
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_every_yaml_says_what_it_is_and_every_option_what_it_means(path: Path) -> None:
+    assert [line for line in header(path) if line and not line.startswith("@package")]
+    text = (CONF / path).read_text(encoding="utf-8")
+    if "_target_:" in text or len(path.parts) == 1:
+        for line in option_lines(path):
+            assert re.search(r"\S +# \S", line), f"{path}: no comment on {line!r}"
+
+
+@pytest.mark.parametrize(("group", "choice"), COMPONENTS)
+def test_the_same_option_is_explained_in_the_same_words_in_every_choice_of_a_class(group: str, choice: str) -> None:
+    def comments(name: str) -> dict[str, str]:
+        lines = option_lines(Path(group) / f"{name}.yaml")
+        return {line.partition(":")[0]: line.partition("# ")[2] for line in lines if "# " in line}
+
+    kind = type(getattr(with_choice(group, choice), group))
+    mine = comments(choice)
+    for other in (c for g, c in COMPONENTS if g == group and type(getattr(with_choice(g, c), g)) is kind):
+        theirs = comments(other)
+        assert {key: mine[key] for key in mine.keys() & theirs.keys()} == {k: theirs[k] for k in mine.keys() & theirs.keys()}
+
+
+@pytest.mark.parametrize("kind", config_classes(), ids=lambda kind: kind.__name__)
+def test_no_option_has_a_default_in_code(kind: type[Config]) -> None:
+    assert [name for name, field in kind.model_fields.items() if not field.is_required()] == []
+
+
+@pytest.mark.parametrize("kind", config_classes(), ids=lambda kind: kind.__name__)
+def test_every_config_class_is_frozen_strict_and_closed(kind: type[Config]) -> None:
+    settings = {key: kind.model_config.get(key) for key in ("frozen", "strict", "extra", "allow_inf_nan")}
+    assert settings == {"frozen": True, "strict": True, "extra": "forbid", "allow_inf_nan": False}
+
+
+def test_every_component_class_of_the_package_has_a_yaml() -> None:
+    used = {type(getattr(with_choice(group, choice), group)) for group, choice in COMPONENTS}
+    built = {kind for kind in config_classes() if hasattr(kind, "build") and not inspect.isabstract(kind)}
+    assert built == used
+
+
+@pytest.mark.parametrize("family", [choice.removesuffix("_nano") for _, choice in CHOICES if choice.endswith("_nano")])
+def test_the_bare_name_of_a_model_family_is_its_smallest_size(family: str) -> None:
+    assert composed(f"model={family}").model == composed(f"model={family}_nano").model
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_composes_by_itself_and_as_its_header_says(name: str) -> None:
+    path = Path("experiment") / f"{name}.yaml"
+    assert (CONF / path).read_text(encoding="utf-8").startswith("# @package _global_\n")
+    assert isinstance(composed(f"experiment={name}"), TrainConfig)
+    commands = [line for line in header(path) if line.startswith("cai train")]
+    assert commands
+    for command in commands:
+        words = shlex.split(command)
+        assert words[:3] == ["cai", "train", f"experiment={name}"]
+        assert isinstance(composed(*words[2:]), TrainConfig)
+    assert any("Expected" in line or "expected" in line for line in header(path))
+
+
+def test_the_founding_experiment_has_the_founding_numbers() -> None:
+    config = composed("experiment=cai_m4")
+    assert config.tokenizer.vocab_size == 24_000
+    assert (config.model.block_size, config.model.n_layer, config.model.n_head, config.model.n_embd) == (256, 6, 6, 384)
+    assert (config.trainer.batch_size, config.optimizer.lr, config.trainer.max_steps) == (16, 3e-4, 20_000)
+    assert config.name == "cai_m4"
