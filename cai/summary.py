@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cai.trainer.progress import FitResult
 
 
-def describe_end(directory: Path, result: FitResult) -> str:
+def describe_end(directory: Path, result: FitResult, *, asks: bool) -> str:
     """The end of a run, commands last, ready to paste."""
     run = shlex.quote(str(directory))
     best = f"{result.best_val_loss:.4f} (step {result.best_step})" if result.best_val_loss is not None else "none"
@@ -30,7 +30,7 @@ def describe_end(directory: Path, result: FitResult) -> str:
             "",
             "Go on with:",
             f"  tensorboard --logdir {shlex.quote(str(directory.parent))}",
-            f'  cai generate run={run} question="..." doc="..."',
+            f"  cai generate run={run} " + ('question="..." doc="..."' if asks else 'prompt="..."'),
             "  cai train -m model.n_layer=4,6 optimizer.lr=1e-3,3e-3",
             f"  cai reproduce {run}",
         ]

@@ -111,7 +111,7 @@ def main(words: Sequence[str]) -> int:
         except Exception as error:  # the run directory has the traceback; the user gets a sentence
             print(f"\n{describe_failure(error, directory)}", file=sys.stderr)
             return error.exit_code if isinstance(error, CaiError) else 1
-    log.info(describe_end(directory, result[0]))
+    log.info(describe_end(directory, result[0], asks=config.data.asks))
     return 0
 
 

@@ -7,7 +7,7 @@ import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,9 @@ class Document:
 
 class DataConfig(Config, ABC):
     """Base of all data configs."""
+
+    asks: ClassVar[bool] = False
+    """Whether documents are questions with answers, so that a run is talked to by ``question=``."""
 
     split: Literal["hash", "tail"]
     val_ratio: Annotated[float, Field(gt=0, lt=1)]

@@ -20,6 +20,8 @@ from cai.markup import document_parts
 class ContactsConfig(DataConfig):
     """Which world, and how much of it."""
 
+    asks = True
+
     samples: Annotated[int, Field(gt=0)]
     questions: Annotated[int, Field(gt=0)]
     seed: int
