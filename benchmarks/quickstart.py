@@ -27,10 +27,10 @@ from cai.data.base import share_of
 from cai.data.contacts import ContactsConfig
 from cai.data.contacts.answers import parse_answer
 from cai.data.contacts.examples import Example
-from cai.generate import load_run
 from cai.generation import GenerationConfig
 from cai.markup import prompt_parts
 from cai.run import find_run
+from cai.trained import load_trained
 
 QUESTIONS = 50
 
@@ -63,12 +63,14 @@ def answer_scores(run: Path) -> dict[str, object]:
     from cai.device import DeviceConfig
 
     device = DeviceConfig(type="cpu", precision="fp32", compile=False, threads=0, deterministic=False).build()
-    loaded = load_run(run, "best", device)
+    loaded = load_trained(run, "best", device)
     greedy = GenerationConfig(temperature=0.0, top_k=0, max_new_tokens=250)
     generator = greedy.build(loaded.model, loaded.tokenizer, device)
     formed = fields = copied = invented = 0
     for example in unseen_examples(loaded.config)[:QUESTIONS]:
-        answer = parse_answer("요약:\n-" + generator.text(prompt_parts(example.question, example.document), seed=0))
+        answer = parse_answer(
+            "요약:\n-" + generator.text(prompt_parts(example.question, example.document), seed=0).removesuffix("\n")
+        )
         truth = parse_answer(example.answer)
         assert truth is not None
         fields += len(truth.contacts)

@@ -26,6 +26,9 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'cai' has no attribute {name!r}")
+    import os
     from importlib import import_module
 
+    if name == "compose":  # leads to PyTorch, which reads this when imported: an operator that MPS lacks runs on the CPU
+        os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     return getattr(import_module(_HOMES[name]), name)

@@ -76,19 +76,21 @@ def overview() -> str:
     return "\n\n".join([usage, verbs, EXAMPLES, "cai <verb> --help tells more."])
 
 
+class ConsoleHandler(logging.Handler):
+    """Messages go to standard output, between the lines of a progress bar rather than through it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(record.getMessage(), file=sys.stdout)
+
+
 def _log_to_console() -> None:
-    """Messages of CAI go to standard output, between the lines of a progress bar rather than through it."""
-    from tqdm import tqdm
-
-    class ConsoleHandler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            tqdm.write(record.getMessage(), file=sys.stdout)
-
     logger = logging.getLogger("cai")
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    logger.handlers = [handler for handler in logger.handlers if type(handler).__name__ != "ConsoleHandler"]
-    logger.addHandler(ConsoleHandler())
+    if not any(isinstance(handler, ConsoleHandler) for handler in logger.handlers):
+        logger.addHandler(ConsoleHandler())
 
 
 if __name__ == "__main__":

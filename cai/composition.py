@@ -31,7 +31,7 @@ from cai.config.base import Config
 from cai.config.validate import Validation, did_you_mean, leaf_paths
 from cai.errors import ConfigError
 from cai.grammar import check_hydra_overrides, expand, read_overrides
-from cai.overrides import Arguments, parse_arguments, quote
+from cai.overrides import Arguments, parse_arguments, quote, refuse_sweep
 from cai.resources import conf_folder
 
 C = TypeVar("C", bound=Config)
@@ -61,14 +61,15 @@ class HydraSession(AbstractContextManager["HydraSession"]):
             folder = self._own_folder(self.arguments.config_dir)
             # Behind CAI's own YAMLs and before Hydra's schema, which must stay last.
             search_path.get_path().insert(-1, SearchPathElement("command-line", f"file://{folder}"))
-        GlobalHydra.instance().clear()  # a notebook may have left one
+        self._before = GlobalHydra.instance().hydra  # a notebook may have one of its own
+        GlobalHydra.instance().clear()
         version.setbase("1.3")
         self.hydra = Hydra.create_main_hydra2(task_name=self.root, config_search_path=search_path)
         self.loader = self.hydra.config_loader
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        GlobalHydra.instance().clear()
+        GlobalHydra.instance().hydra = self._before
 
     def jobs(self, root_class: type[C]) -> list[Job[C]]:
         """Every job of the command line, validated. Raises ``ConfigError`` with all problems of all jobs."""
@@ -90,7 +91,17 @@ class HydraSession(AbstractContextManager["HydraSession"]):
     def run(self, task: Callable[[], None], directory: Path) -> None:
         """Enter Hydra's job for a single run, in a directory that is fixed already; Hydra records itself there."""
         overrides = [*self._for_hydra(), quote("hydra.run.dir", str(directory))]
-        self.hydra.run(self.root, lambda _: task(), overrides, with_log_configuration=False)
+        errors: list[Exception] = []
+
+        def run_task(_: DictConfig) -> None:
+            try:
+                task()
+            except Exception as error:  # Hydra would print a line of its own about it first
+                errors.append(error)
+
+        self.hydra.run(self.root, run_task, overrides, with_log_configuration=False)
+        if errors:
+            raise errors[0]
 
     def sweep(self, task: Callable[[int], None], directory: Path, folders: Sequence[str]) -> None:
         """Hand the jobs to Hydra's sweeper and launcher; job ``n`` runs ``task(n)`` in ``directory / folders[n]``."""
@@ -202,7 +213,9 @@ def compose(overrides: Sequence[str] = (), *, root: str = "train") -> Any:
     """
     from cai.config.roots import ROOTS
 
-    with HydraSession(root, parse_arguments(overrides)) as session:
+    arguments = parse_arguments(overrides)
+    refuse_sweep(arguments, "compose")
+    with HydraSession(root, arguments) as session:
         return session.jobs(ROOTS[root])[0].config
 
 

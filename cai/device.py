@@ -6,6 +6,7 @@ CUDA and MPS paths are written to PyTorch's documentation and tested with fakes;
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 from contextlib import AbstractContextManager
@@ -79,6 +80,12 @@ class DeviceConfig(Config):
         )
 
 
+@functools.cache
+def default_threads() -> int:
+    """PyTorch's own number of CPU threads, as it was before the first run set another."""
+    return torch.get_num_threads()
+
+
 def cpu_has_bf16() -> bool:
     """Whether this x86 CPU multiplies bf16 in hardware; without it bf16 is ten to forty times slower than fp32.
 
@@ -100,17 +107,18 @@ class Device:
     deterministic: bool
 
     def set_up(self) -> None:
-        """Make the process-wide settings of a run: threads, determinism, matmul precision, peak-memory counters."""
-        if self.threads:
-            torch.set_num_threads(self.threads)
+        """Make the process-wide settings of a run: threads, determinism, counters. What an earlier job set is undone."""
+        torch.set_num_threads(self.threads or default_threads())
         if self.type == "cuda" and self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with a fixed workspace
         torch.use_deterministic_algorithms(self.deterministic)
         # On by default under determinism: a debugging aid that costs a pass over each new buffer.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        torch.set_float32_matmul_precision("highest" if self.deterministic else "high")
         if self.type == "cuda":
+            torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
+        if self.compile:
+            torch._dynamo.reset()  # a sweep over shapes would otherwise reach its limit of recompilations
 
     @property
     def torch_device(self) -> torch.device:

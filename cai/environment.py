@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import subprocess
 from importlib import metadata
@@ -18,11 +19,14 @@ def describe_code() -> dict[str, Any]:
     commit = _git("rev-parse", "HEAD", folder=package)
     # A checkout is CAI's own only if it tracks this file: a virtual environment may lie inside another project's.
     if commit is None or not _git("ls-files", "--", Path(__file__).name, folder=package):
-        sources = sorted(package.rglob("*.py"))
-        digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
-        return {"commit": None, "sources": digest[:16]}
-    diff = _git("diff", "HEAD", "--", "cai", "conf", folder=package.parent)
-    return {"commit": commit.strip(), "dirty": bool(diff), "diff": diff or ""}
+        return {"commit": None, "sources": _hash(sorted(package.rglob("*.py")))}
+    root, places = package.parent, ("cai", "conf", "experiments")
+    diff = _git("diff", "HEAD", "--", *places, folder=root)
+    untracked = _git("ls-files", "--others", "--exclude-standard", "--", *places, folder=root)
+    if diff is None or untracked is None:
+        return {"commit": commit.strip(), "dirty": None}
+    hashes = {name: _hash([root / name]) for name in untracked.splitlines()}
+    return {"commit": commit.strip(), "dirty": bool(diff or hashes), "diff": diff, "untracked": hashes}
 
 
 def describe_versions() -> dict[str, str]:
@@ -33,13 +37,11 @@ def describe_versions() -> dict[str, str]:
 
 def describe_machine() -> dict[str, Any]:
     """Processor and system, without names of hosts or people."""
-    return {"system": platform.platform(), "processor": platform.machine(), "cpu_count": _cpu_count()}
+    return {"system": platform.platform(), "processor": platform.machine(), "cpu_count": os.cpu_count()}
 
 
-def _cpu_count() -> int:
-    import os
-
-    return os.cpu_count() or 1
+def _hash(files: list[Path]) -> str:
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files if file.is_file())).hexdigest()[:16]
 
 
 def _git(*words: str, folder: Path) -> str | None:

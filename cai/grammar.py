@@ -49,7 +49,9 @@ def check_hydra_overrides(overrides: Sequence[Override], hydra_tree: dict[str, A
     paths = leaf_paths({"hydra": hydra_tree})
     for override in overrides:
         key = override.key_or_group
-        if key in DERIVED:
+        if key.startswith("hydra.sweeper.params"):
+            problems.append(f"`{key}` must be left out: jobs are what the command line spells out. Write key=a,b,c with -m.")
+        elif key in DERIVED:
             problems.append(f"`{key}` {DERIVED[key]}")
         elif override.is_sweep_override():
             problems.append(f"`{key}` must have one value, but has several. Hydra's own options cannot be swept.")
@@ -57,7 +59,7 @@ def check_hydra_overrides(overrides: Sequence[Override], hydra_tree: dict[str, A
             options = loader.get_group_options(key)
             if override.value() not in options:
                 problems.append(f"`{key}` must be one of {', '.join(options)}, but is {override.value()}.")
-        elif not (override.is_force_add() or override.is_add()) and not any(f"{p}.".startswith(f"{key}.") for p in paths):
+        elif not override.is_force_add() and not any(f"{p}.".startswith(f"{key}.") for p in paths):
             close = did_you_mean(key, paths)
             hint = f" Did you mean {' or '.join(close)}?" if close else ""
             problems.append(f"`{key}` must be an option of Hydra, but there is no such option.{hint}")

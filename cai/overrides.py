@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -28,6 +29,16 @@ class Arguments:
     """All overrides as typed, for the record."""
     problems: list[str] = field(default_factory=list)
     """A sentence for each word that cannot be read."""
+
+    def again(self, without: str) -> str:
+        """What was typed, ready to paste after a verb, but for the option ``without``; with a blank before each word."""
+        words = [word for word in self.typed if word.lstrip("+").partition("=")[0] != without]
+        words += ["--config-dir", self.config_dir] if self.config_dir is not None else []
+        return "".join(f" {shlex.quote(word)}" for word in words) + self.trust()
+
+    def trust(self) -> str:
+        """The trust given, ready to paste, with a blank before it; nothing if there is none."""
+        return f" trust={','.join(self.trusted)}" if self.trusted else ""
 
 
 def parse_arguments(words: Sequence[str]) -> Arguments:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -47,7 +48,9 @@ class Recorder:
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Record what was measured after ``step`` updates."""
-        self._metrics.write(json.dumps({"step": step, **values}) + "\n")
+        # JSON has no infinity: a gradient may be infinite under loss scaling, which then skips the step.
+        finite = {tag: value if math.isfinite(value) else None for tag, value in values.items()}
+        self._metrics.write(json.dumps({"step": step, **finite}, allow_nan=False) + "\n")
         for tag, value in values.items():
             self.writer.add_scalar(tag, value, step)
 
@@ -64,9 +67,11 @@ class Recorder:
             self._writer.flush()
 
     def close(self) -> None:
-        self._metrics.close()
-        if self._writer is not None:
-            self._writer.close()
+        try:
+            self._metrics.close()
+        finally:
+            if self._writer is not None:
+                self._writer.close()
 
     def __enter__(self) -> Self:
         return self

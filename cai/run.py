@@ -57,7 +57,20 @@ class Run:
         if (directory / STATUS).exists():
             self._lock.release()
             raise RunError(f"{directory} must be empty, but holds a run. Nothing was changed.")
-        save_config(config, directory / CONFIG)
+        try:
+            self._begin(config, overrides)
+        except OSError as error:
+            self._lock.release()
+            raise OutputError(
+                f"{directory} must be writable, but a run cannot begin there ({error.strerror or error})."
+                " Free some space or set output_dir=..."
+            ) from error
+
+    def _begin(self, config: Config, overrides: tuple[str, ...]) -> None:
+        logger = logging.getLogger("cai")
+        self._level_before = logger.level
+        if logger.level == logging.NOTSET:  # in a notebook nobody has set one, and the log must not stay empty
+            logger.setLevel(logging.INFO)
         self.facts: dict[str, Any] = {
             "status": "running",
             "started": _now(),
@@ -68,9 +81,10 @@ class Run:
             "machine": describe_machine(),
         }
         self._write()
-        self._log_handler = logging.FileHandler(directory / LOG, encoding="utf-8")
+        save_config(config, self.directory / CONFIG)
+        self._log_handler = logging.FileHandler(self.directory / LOG, encoding="utf-8")
         self._log_handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-        logging.getLogger("cai").addHandler(self._log_handler)
+        logger.addHandler(self._log_handler)
 
     def record(self, **facts: Any) -> None:
         """Add to ``run.json``."""
@@ -81,22 +95,26 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        logger = logging.getLogger("cai")
         try:
             if error is None:
                 self.record(status="finished", ended=_now())
-            elif isinstance(error, KeyboardInterrupt):
-                self.record(status="interrupted", ended=_now())
             else:
-                self._record_failure(error)
+                self._record_end(error)
         finally:
-            logging.getLogger("cai").removeHandler(self._log_handler)
+            logger.removeHandler(self._log_handler)
+            logger.setLevel(self._level_before)
             self._log_handler.close()
             self._lock.release()
 
-    def _record_failure(self, error: BaseException) -> None:
-        text = "".join(traceback.format_exception(error))
-        message = str(error) if isinstance(error, CaiError) else f"{type(error).__name__}: {error}"
+    def _record_end(self, error: BaseException) -> None:
+        """Why the run ended before its time."""
         try:
+            if isinstance(error, KeyboardInterrupt):
+                self.record(status="interrupted", ended=_now())
+                return
+            text = "".join(traceback.format_exception(error))
+            message = str(error) if isinstance(error, CaiError) else f"{type(error).__name__}: {error}"
             self._log_handler.emit(logging.LogRecord(__name__, logging.ERROR, __file__, 0, text, None, None))
             self.record(status="failed", ended=_now(), error=message, traceback=text)
         except OutputError as full:
@@ -107,7 +125,10 @@ class Run:
         path = self.directory / STATUS
         unfinished = path.with_name(f".{path.name}.unfinished")
         try:
-            unfinished.write_text(json.dumps(self.facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            with unfinished.open("w", encoding="utf-8") as file:
+                file.write(json.dumps(self.facts, indent=2, ensure_ascii=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(unfinished, path)
         except OSError as error:
             raise OutputError(f"{path} could not be written ({error.strerror}). Free some space.") from error
@@ -137,19 +158,25 @@ def is_locked(directory: Path) -> bool:
         return True
 
 
-def find_run(name: str, output_dir: Path) -> Path:
-    """The directory meant by ``run=``: a path, or ``last`` for the newest run under ``output_dir`` with a checkpoint."""
+def find_run(name: str, output_dir: Path, checkpoint: str = "last") -> Path:
+    """The directory meant by ``run=``: a path, or ``last``: the newest run under ``output_dir`` that has ``checkpoint``."""
     if name != "last":
         directory = Path(name).expanduser()
         if not (directory / CONFIG).is_file():
             raise RunError(f"run must be a run directory or `last`, but {name} holds no {CONFIG}.")
         return directory
-    runs = [path.parent for path in output_dir.glob(f"**/{STATUS}") if any(path.parent.glob("checkpoints/*.safetensors"))]
-    if not runs:
+    started: dict[Path, str] = {}
+    found = list(output_dir.glob(f"**/checkpoints/{checkpoint}.*")) or list(output_dir.glob("**/checkpoints/*.safetensors"))
+    for path in found:
+        try:
+            started[path.parents[1]] = read_run(path.parents[1])["started"]
+        except RunError as error:
+            log.warning("passed over: %s", error)
+    if not started:
         raise RunError(
             f"run=last needs a run with a checkpoint under {output_dir}, but there is none. Start with: cai train"
         )
-    return max(runs, key=lambda run: read_run(run)["started"])
+    return max(started, key=lambda directory: started[directory])
 
 
 def _lock(directory: Path) -> FileLock:

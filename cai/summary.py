@@ -12,11 +12,12 @@ from cai.device import process_peak_memory
 from cai.errors import CaiError
 
 if TYPE_CHECKING:
+    from cai.config.roots import TrainConfig
     from cai.trainer.progress import FitResult
 
 
-def describe_end(directory: Path, result: FitResult, *, asks: bool) -> str:
-    """The end of a run, commands last, ready to paste."""
+def describe_end(directory: Path, result: FitResult, config: TrainConfig, *, again: str, trust: str) -> str:
+    """The end of a run, commands last, ready to paste. ``again`` and ``trust`` are words that repeat the user's choices."""
     run = shlex.quote(str(directory))
     best = f"{result.best_val_loss:.4f} (step {result.best_step})" if result.best_val_loss is not None else "none"
     how = f"stopped at step {result.step:,}, as it improved no more" if result.stopped_early else f"{result.step:,} steps"
@@ -30,9 +31,9 @@ def describe_end(directory: Path, result: FitResult, *, asks: bool) -> str:
             "",
             "Go on with:",
             f"  tensorboard --logdir {shlex.quote(str(directory.parent))}",
-            f"  cai generate run={run} " + ('question="..." doc="..."' if asks else 'prompt="..."'),
-            "  cai train -m model.n_layer=4,6 optimizer.lr=1e-3,3e-3",
-            f"  cai reproduce {run}",
+            f"  cai generate run={run}{trust} {config.data.example}",
+            f"  cai train -m{again} optimizer.lr={config.optimizer.lr / 2:g},{config.optimizer.lr * 2:g}",
+            f"  cai reproduce {run}{trust}",
         ]
     )
 
@@ -62,7 +63,8 @@ def describe_failure(error: BaseException, directory: Path) -> str:
         message = f"{where} could not be written: no space left on the disk. Free some space or set output_dir=..."
     else:
         message = f"{type(error).__name__}: {error}"
-    return f"{message}\n(run directory: {directory}; the traceback is in its train.log)"
+    traceback = "; the traceback is in its train.log" if (directory / "train.log").is_file() else ""
+    return f"{message}\n(run directory: {directory}{traceback})"
 
 
 def _last_sample(directory: Path) -> str:

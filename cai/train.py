@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import gc
-import json
+if __name__ == "__main__":  # before PyTorch is imported, which reads an environment variable that the program sets
+    from cai.cli import run_verb
+
+    raise SystemExit(run_verb("train"))
+
 import logging
+import random
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
-from cai.composition import HydraSession, Job
+from cai.composition import HydraSession
 from cai.config.roots import TrainConfig
-from cai.config.saved import to_tree
 from cai.data.base import Corpus
 from cai.errors import CaiError, ConfigError, DataError
 from cai.generation import Generator
 from cai.markup import plain_text
 from cai.model.base import IGNORE_INDEX
-from cai.overrides import job_folder, parse_arguments
+from cai.overrides import parse_arguments
 from cai.plan import count_parameters, describe_plan
 from cai.recorder import Recorder, flatten
-from cai.run import TOKENIZER, Run, claim_directory, read_run
-from cai.summary import describe_end, describe_failure, describe_sweep
+from cai.run import TOKENIZER, Run, claim_directory
+from cai.summary import describe_end, describe_failure
+from cai.sweep import sweep
 from cai.tokens.batches import TokenDataset
 from cai.tokens.learned import learn_tokenizer
 from cai.tokens.shards import build_shards
@@ -44,7 +50,7 @@ def train(config: TrainConfig, run: Run) -> FitResult:
     shards = build_shards(corpus, tokenizer, cache)
     dataset = TokenDataset(shards, config.model.block_size, config.seed, IGNORE_INDEX)
 
-    torch.manual_seed(config.seed)
+    seed_everything(config.seed)
     model = config.model.build(vocab_size=tokenizer.vocab_size).to(device.torch_device)
     optimizer = config.optimizer.build(model)
     generator = config.generation.build(model, tokenizer, device)
@@ -77,9 +83,17 @@ def train(config: TrainConfig, run: Run) -> FitResult:
             parameters={"total": total, "without_embeddings": computing},
         )
         recorder.hyperparameters(flatten(config), metrics=("val/loss", "val/bits_per_byte"), name=run.directory.name)
-        result = trainer.fit()
-    run.record(steps=result.step, best_val_loss=result.best_val_loss, best_step=result.best_step, metrics=result.metrics)
-    return result
+        try:
+            return trainer.fit()
+        finally:  # what a failed or interrupted run has reached is known too
+            run.record(**trainer.reached())
+
+
+def seed_everything(seed: int) -> None:
+    """Every global source of randomness: a component may use any, and an earlier job of a sweep may have."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
 
 
 def sampler(corpus: Corpus, generator: Generator, count: int, seed: int) -> Callable[[], list[tuple[str, str]]]:
@@ -101,18 +115,14 @@ def main(words: Sequence[str]) -> int:
         config = jobs[0].config
         directory = claim_directory(Path(config.output_dir).expanduser() / config.name)
         if arguments.multirun:
-            return sweep(session, jobs, directory)
-        result: list[FitResult] = []
-        try:
-            session.run(lambda: result.append(train_in(directory, config, arguments.typed)), directory)
-        except KeyboardInterrupt:
-            log.info("\ninterrupted; what was saved is in %s", directory)
-            return 130
-        except Exception as error:  # the run directory has the traceback; the user gets a sentence
-            print(f"\n{describe_failure(error, directory)}", file=sys.stderr)
-            return error.exit_code if isinstance(error, CaiError) else 1
-    log.info(describe_end(directory, result[0], asks=config.data.asks))
-    return 0
+            return sweep(session, jobs, directory, train_in)
+
+        def task() -> None:
+            result = train_in(directory, config, arguments.typed)
+            again, trust = arguments.again(without="optimizer.lr"), arguments.trust()
+            log.info(describe_end(directory, result, config, again=again, trust=trust))
+
+        return exit_code_of(lambda: session.run(task, directory), directory)
 
 
 def check_surroundings(configs: Sequence[TrainConfig]) -> None:
@@ -128,42 +138,21 @@ def check_surroundings(configs: Sequence[TrainConfig]) -> None:
         raise ConfigError(list(dict.fromkeys(problems)))
 
 
-def train_in(directory: Path, config: TrainConfig, overrides: Sequence[str] = ()) -> FitResult:
+def train_in(directory: Path, config: TrainConfig, overrides: Sequence[str] = (), **facts: Any) -> FitResult:
     """``train`` in a directory of its own, whose ``run.json`` tells how it went."""
     with Run(directory, config, tuple(overrides)) as run:
+        run.record(**facts)
         return train(config, run)
 
 
-def sweep(session: HydraSession, jobs: Sequence[Job[TrainConfig]], directory: Path) -> int:
-    """All jobs, each in its own folder; one that fails is recorded there and the others go on."""
-    folders = [job_folder(number, job.swept) for number, job in enumerate(jobs)]
-    listing = [
-        {"folder": folder, "overrides": list(job.swept), "config": to_tree(job.config)}
-        for folder, job in zip(folders, jobs, strict=True)
-    ]
-    text = json.dumps({"overrides": session.arguments.typed, "jobs": listing}, indent=2, ensure_ascii=False)
-    (directory / "sweep.json").write_text(text + "\n", encoding="utf-8")
-
-    def task(number: int) -> None:
-        log.info("\n[%d/%d] %s", number + 1, len(jobs), " ".join(jobs[number].swept))
-        try:
-            train_in(directory / folders[number], jobs[number].config, (*session.arguments.typed, *jobs[number].swept))
-        except Exception as error:  # recorded in the job's own run.json; one bad corner must not end the sweep
-            log.error("failed: %s", describe_failure(error, directory / folders[number]))
-        finally:
-            gc.collect()
-
+def exit_code_of(task: Callable[[], None], directory: Path) -> int:
+    """0 if ``task`` ends well; else one message, and 2 for a mistake of the user's, 1 for a failure, 130 for Ctrl-C."""
     try:
-        session.sweep(task, directory, folders)
+        task()
     except KeyboardInterrupt:
         log.info("\ninterrupted; what was saved is in %s", directory)
         return 130
-    runs = [read_run(directory / folder) for folder in folders]
-    log.info(describe_sweep(directory, folders, runs))
-    return 0 if all(run["status"] == "finished" for run in runs) else 1
-
-
-if __name__ == "__main__":
-    from cai.cli import run_verb
-
-    raise SystemExit(run_verb("train"))
+    except Exception as error:  # the run directory has the traceback; the user gets a sentence
+        print(f"\n{describe_failure(error, directory)}", file=sys.stderr)
+        return error.exit_code if isinstance(error, CaiError) else 1
+    return 0

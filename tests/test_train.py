@@ -51,7 +51,7 @@ def test_a_run_directory_holds_everything(capsys: pytest.CaptureFixture[str]) ->
         "fictional",
     ):
         assert word in said
-    for command in ("tensorboard --logdir", "cai generate run=", "cai train -m", f"cai reproduce {directory}"):
+    for command in ("tensorboard --logdir", "cai generate run=", f"cai train -m {TINY[0]}", f"cai reproduce {directory}"):
         assert command in said
 
 

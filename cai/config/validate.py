@@ -122,8 +122,8 @@ def resolve_target(target: str, base: type[C], trusted: Collection[str], path: s
         sys.path.append(str(Path.cwd()))  # a package of the user's own may lie in the current folder
     try:
         found = getattr(importlib.import_module(module_name), class_name, None)
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"`{path}.{TARGET}` must be importable, but {target} is not: {error}.") from error
+    except (ImportError, SyntaxError) as error:
+        raise ConfigError(f"`{path}.{TARGET}` must be importable, but {target} is not: {error}. Mend the module.") from error
     if not (isinstance(found, type) and issubclass(found, base)) or inspect.isabstract(found):
         raise ConfigError(f"`{path}.{TARGET}` must name a {base.__name__} that can be built, but is {target}.")
     return found

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -29,7 +31,9 @@ class DataConfig(Config, ABC):
     """Base of all data configs."""
 
     asks: ClassVar[bool] = False
-    """Whether documents are questions with answers, so that a run is talked to by ``question=``."""
+    """Whether documents are questions with answers, which ``question=`` builds a prompt for."""
+    example: ClassVar[str] = 'prompt=""'
+    """Words for ``cai generate`` that suit a run on this data."""
 
     split: Literal["hash", "tail"]
     val_ratio: Annotated[float, Field(gt=0, lt=1)]
@@ -123,6 +127,12 @@ def share_of(key: str) -> float:
 def fingerprint_of(*values: object) -> str:
     """16 hex digits over the ``repr`` of plain values and the version of Unicode, which decides what NFC does."""
     return hashlib.sha256(repr((unicodedata.unidata_version, *values)).encode()).hexdigest()[:16]
+
+
+def source_of(*classes: type) -> str:
+    """A hash of the files that define ``classes``: results cached by their old code are not taken for today's."""
+    files = sorted({inspect.getfile(one) for one in classes})
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()[:16]
 
 
 def _nfc(document: Document) -> Document:

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cai.data.base import Corpus, DataConfig, Document, fingerprint_of
+from cai.data.base import Corpus, DataConfig, Document, fingerprint_of, source_of
 from cai.errors import DataError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -41,7 +41,9 @@ class TextConfig(DataConfig):
             documents=lambda: itertools.chain.from_iterable(read_documents(file, self.separator) for file in files),
             split=self.split,
             val_ratio=self.val_ratio,
-            fingerprint=fingerprint_of("text", content, self.separator, self.split, self.val_ratio),
+            fingerprint=fingerprint_of(
+                "text", source_of(TextConfig, Corpus), content, self.separator, self.split, self.val_ratio
+            ),
         )
 
     def files(self) -> list[Path]:

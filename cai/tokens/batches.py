@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from cai.data.base import Split
 from cai.errors import DataError
 from cai.tokens.permutation import Permutation
 from cai.tokens.shards import Shards
@@ -77,5 +78,5 @@ class TokenDataset:
         slack = self.shards.train.tokens - 1 - self.n_windows * self.block_size
         return int(np.random.default_rng((self.seed, epoch)).integers(slack + 1))
 
-    def _map(self, split: str) -> NDArray[np.unsignedinteger]:
-        return np.memmap(self.shards.folder / f"{split}.bin", dtype=self.shards.dtype, mode="r")
+    def _map(self, split: Split) -> NDArray[np.unsignedinteger]:
+        return np.memmap(self.shards.path(split), dtype=self.shards.dtype, mode="r")

@@ -6,7 +6,7 @@ from importlib import metadata
 from pathlib import Path
 
 from cai.cache import cached
-from cai.data.base import Corpus, fingerprint_of
+from cai.data.base import Corpus, fingerprint_of, source_of
 from cai.tokenizer.base import Tokenizer, TokenizerConfig
 
 FILE = "tokenizer.json"
@@ -14,10 +14,8 @@ FILE = "tokenizer.json"
 
 def learn_tokenizer(config: TokenizerConfig, corpus: Corpus, cache: Path) -> Tokenizer:
     """The tokenizer that ``config`` learns from the train documents of ``corpus``, from the cache or learned now."""
-    kind = f"{type(config).__module__}.{type(config).__qualname__}"
-    fingerprint = fingerprint_of(
-        "tokenizer", metadata.version("tokenizers"), kind, corpus.fingerprint, *config.model_dump().items()
-    )
+    code = (type(config).__qualname__, source_of(type(config), Tokenizer), metadata.version("tokenizers"))
+    fingerprint = fingerprint_of("tokenizer", code, corpus.fingerprint, *config.model_dump().items())
 
     def build(folder: Path) -> None:
         config.build(corpus.texts("train")).save(folder / FILE)

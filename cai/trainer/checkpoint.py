@@ -22,6 +22,8 @@ from torch.optim import Optimizer
 from cai.errors import OutputError, RunError
 
 SUFFIX = ".safetensors"
+FORMAT = 1
+"""Of a checkpoint file; in its state as ``format``."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ def save_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer | None, s
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, unfinished, metadata={"format": "pt", "state": json.dumps(state)})
-        with unfinished.open("rb") as file:
+        save_file(tensors, unfinished, metadata={"format": "pt", "state": json.dumps({"format": FORMAT, **state})})
+        with unfinished.open("r+b") as file:
             os.fsync(file.fileno())
         os.replace(unfinished, path)
     except (OSError, SafetensorError) as error:

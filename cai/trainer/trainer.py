@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
 import torch
 from pydantic import Field
@@ -167,8 +167,13 @@ class Trainer:
             metrics=dict(self.newest),
         )
 
+    def reached(self) -> dict[str, Any]:
+        """How far it has come, for ``run.json``; right at any moment."""
+        best = {"best_val_loss": self.progress.best_val_loss, "best_step": self.progress.best_step}
+        return {"steps": self.progress.step, **best, "metrics": dict(self.newest)}
+
     def estimate_seconds(self) -> float:
-        """Expected duration of all updates, from the better of two trial passes; weights and randomness stay as they are."""
+        """Expected duration of updates and evaluations, from two trial passes; weights and randomness stay as they are."""
         micro_batch_size = self.updater.micro_batch_size
         x, y = (torch.from_numpy(array) for array in self.dataset.batch(0, micro_batch_size))
         stopwatch = Stopwatch(self.device.synchronize)
@@ -177,7 +182,12 @@ class Trainer:
             self.updater.accumulate(x, y, step=0)
             durations.append(stopwatch.lap())
         self.optimizer.zero_grad(set_to_none=True)
-        return min(durations) * self.config.batch_size / micro_batch_size * self.max_steps
+        tokens = self.max_steps * self.config.batch_size * self.dataset.block_size
+        # A forward pass is about a third of forward and backward together.
+        limit = self.config.eval_max_tokens or self.dataset.shards.val.tokens
+        evaluations = 2 + (self.max_steps // self.config.eval_every if self.config.eval_every else 0)
+        tokens += evaluations * min(limit, self.dataset.shards.val.tokens) // 3
+        return min(durations) * tokens / (micro_batch_size * self.dataset.block_size)
 
     def _measure(self, loss: Tensor, grad_norm: Tensor) -> dict[str, float]:
         """The metrics of a step just taken. Waits for the device."""
@@ -206,18 +216,23 @@ class Trainer:
 
     def _evaluate(self) -> dict[str, float]:
         """Validation metrics; keeps the best weights and counts evaluations without improvement."""
-        progress, batch_size = self.progress, self.updater.micro_batch_size
+        progress = self.progress
         result = evaluate(
             self.updater.forward,
             self.dataset,
             self.device,
-            batch_size=batch_size,
+            batch_size=self.updater.micro_batch_size,
             max_tokens=self.config.eval_max_tokens,
         )
         metrics = {"val/loss": result.loss, "val/bits_per_byte": result.bits_per_byte}
         self.newest |= metrics
         log.info("step %d: val loss %.4f, %.4f bits per byte", progress.step, *metrics.values())
-        if progress.judge(result.loss) and progress.step:
+        if not math.isfinite(result.loss):
+            raise TrainingError(
+                f"val/loss must be a finite number, but is {result.loss} after step {progress.step}. Lower optimizer.lr by 3"
+                " to 10 times, or raise schedule.warmup_steps. Checkpoints saved before are intact."
+            )
+        if progress.judge(result.loss):
             self.checkpoints.save_best(self.model, asdict(progress))
         return metrics
 
@@ -227,7 +242,8 @@ class Trainer:
 
     def _save_last(self) -> None:
         self.recorder.flush()  # a checkpoint never knows of a step whose metrics could still be lost
-        self.checkpoints.save_last(self.model, self.optimizer, asdict(self.progress))
+        state = asdict(self.progress) | {"scaler": self.updater.scaler.state_dict()}
+        self.checkpoints.save_last(self.model, self.optimizer, state)
 
 
 def _due(step: int, every: int) -> bool:

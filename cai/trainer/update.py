@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from cai.errors import ConfigError
+
 if TYPE_CHECKING:
     from cai.device import Device
     from cai.schedule.base import Schedule
@@ -49,6 +51,11 @@ class Updater:
         self.grad_clip = grad_clip
         self.seed = seed
         self.scaler = device.grad_scaler()
+        if any("param_names" not in group for group in optimizer.param_groups):
+            raise ConfigError(
+                "an optimizer must be built from model.named_parameters(), as checkpoints go by name, but was built from"
+                " parameters without names. Pass (name, parameter) pairs to it."
+            )
         self._peak_lrs = [group["lr"] for group in optimizer.param_groups]
 
     def update(self, step: int) -> tuple[Tensor, Tensor]:
@@ -57,6 +64,7 @@ class Updater:
         loss = self.accumulate(torch.from_numpy(x), torch.from_numpy(y), step)
         self.scaler.unscale_(self.optimizer)
         grad_norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.grad_clip or math.inf)
+        # By the number of the step alone: a step that loss scaling skips still counts in the schedule.
         for group, peak_lr in zip(self.optimizer.param_groups, self._peak_lrs, strict=True):
             group["lr"] = peak_lr * self.schedule(step)
         self.scaler.step(self.optimizer)

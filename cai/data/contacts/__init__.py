@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from cai.data.base import Corpus, DataConfig, Document, fingerprint_of
+from cai.data.base import Corpus, DataConfig, Document, fingerprint_of, source_of
 from cai.data.contacts.examples import Example, make_examples
 from cai.data.contacts.organisations import make_organisation
 from cai.data.contacts.tables import NOTICE, TRAINING_TABLES
@@ -21,6 +21,9 @@ class ContactsConfig(DataConfig):
     """Which world, and how much of it."""
 
     asks = True
+    example = (
+        'question="가온솔병원 전화번호 알려 주세요." doc="가온솔병원 안내. 전화 051-234-5678, 주소 부산광역시 수영구 12"'
+    )
 
     samples: Annotated[int, Field(gt=0)]
     questions: Annotated[int, Field(gt=0)]
@@ -36,7 +39,7 @@ class ContactsConfig(DataConfig):
             ),
             split=self.split,
             val_ratio=self.val_ratio,
-            fingerprint=fingerprint_of("contacts", _source_fingerprint(), *self.model_dump().items()),
+            fingerprint=fingerprint_of("contacts", source_of(Corpus), _source_fingerprint(), *self.model_dump().items()),
             note=NOTICE,
         )
 
