@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cai.device import process_peak_memory
 from cai.errors import CaiError
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def describe_end(directory: Path, result: FitResult, config: TrainConfig, *, aga
             "",
             _last_sample(directory),
             f"run       {directory}",
-            f"done      {how}, peak memory {process_peak_memory() / 2**30:.2f} GiB",
+            f"done      {how}, peak memory {result.metrics['perf/memory_gib']:.2f} GiB",
             f"val loss  {best}, {result.metrics['val/bits_per_byte']:.3f} bits per byte at the end",
             "",
             "Go on with:",
