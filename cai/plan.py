@@ -60,7 +60,8 @@ def describe_plan(
 
 
 def _wrapped(name: str, text: str) -> str:
-    return textwrap.fill(text, width=110, initial_indent=f"  {name:<11}", subsequent_indent=" " * 13)
+    width = 110 if text.isascii() else 70  # a Hangul syllable takes two columns
+    return textwrap.fill(text, width=width, initial_indent=f"  {name:<11}", subsequent_indent=" " * 13)
 
 
 def _warnings(config: TrainConfig, shards: Shards, trainer: Trainer) -> list[str]:

@@ -42,6 +42,13 @@ def claim_directory(parent: Path) -> Path:
     raise OutputError(f"{parent} must have room for one more run of this second, but 10,000 are there already.")
 
 
+class LogFile(logging.FileHandler):
+    """``train.log``. A line that a full disk does not take is passed over: the same failure reaches the user by itself."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Print nothing, where ``logging`` would print a traceback of its own."""
+
+
 class Run:
     """One run's directory while it is being written. A context manager: however the block ends, ``run.json`` says so."""
 
@@ -82,7 +89,7 @@ class Run:
         }
         self._write()
         save_config(config, self.directory / CONFIG)
-        self._log_handler = logging.FileHandler(self.directory / LOG, encoding="utf-8")
+        self._log_handler = LogFile(self.directory / LOG, encoding="utf-8")
         self._log_handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         logger.addHandler(self._log_handler)
 

@@ -48,6 +48,20 @@ def test_a_run_that_cannot_begin_says_so_and_frees_its_lock(monkeypatch: pytest.
     assert read_run(tmp_path / "a")["status"] == "interrupted"
 
 
+def test_a_log_that_a_full_disk_does_not_take_says_nothing_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(ZeroDivisionError), Run(tmp_path / "a", cai.compose(list(TINY))) as run:
+        run._log_handler.format = full  # type: ignore[method-assign]
+        logging.getLogger("cai").error("a line")
+        1 / 0  # noqa: B018
+    assert "Traceback" not in capsys.readouterr().err
+    assert read_run(tmp_path / "a")["status"] == "failed"
+
+
 def test_a_sweep_whose_jobs_cannot_begin_still_ends_with_its_table(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
