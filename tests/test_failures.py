@@ -54,9 +54,10 @@ def test_a_log_that_a_full_disk_does_not_take_says_nothing_of_its_own(
     def full(_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(ZeroDivisionError), Run(tmp_path / "a", cai.compose(list(TINY))) as run:
-        run._log_handler.format = full  # type: ignore[method-assign]
-        logging.getLogger("cai").error("a line")
+    run = Run(tmp_path / "a", cai.compose(list(TINY)))
+    run._log_handler.format = full  # type: ignore[assignment, method-assign]
+    logging.getLogger("cai").error("a line")
+    with pytest.raises(ZeroDivisionError), run:
         1 / 0  # noqa: B018
     assert "Traceback" not in capsys.readouterr().err
     assert read_run(tmp_path / "a")["status"] == "failed"
