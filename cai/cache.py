@@ -25,5 +25,8 @@ def cached(folder: Path, build: Callable[[Path], None]) -> Path:
             shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was killed
             unfinished.mkdir()
             build(unfinished)
+            for path in unfinished.iterdir():  # a power cut must not leave an empty file under a name that promises content
+                with path.open("r+b") as file:
+                    os.fsync(file.fileno())
             os.replace(unfinished, folder)
     return folder

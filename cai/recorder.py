@@ -48,9 +48,7 @@ class Recorder:
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Record what was measured after ``step`` updates."""
-        # JSON has no infinity: a gradient may be infinite under loss scaling, which then skips the step.
-        finite = {tag: value if math.isfinite(value) else None for tag, value in values.items()}
-        self._metrics.write(json.dumps({"step": step, **finite}, allow_nan=False) + "\n")
+        self._metrics.write(json.dumps({"step": step, **finite_or_null(values)}, allow_nan=False) + "\n")
         for tag, value in values.items():
             self.writer.add_scalar(tag, value, step)
 
@@ -78,6 +76,11 @@ class Recorder:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+
+def finite_or_null(values: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON has no infinity: a gradient may be infinite under loss scaling, which then skips the step."""
+    return {tag: value if math.isfinite(value) else None for tag, value in values.items()}
 
 
 def flatten(config: Config, prefix: str = "") -> dict[str, Scalar]:

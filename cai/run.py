@@ -133,7 +133,7 @@ class Run:
         unfinished = path.with_name(f".{path.name}.unfinished")
         try:
             with unfinished.open("w", encoding="utf-8") as file:
-                file.write(json.dumps(self.facts, indent=2, ensure_ascii=False) + "\n")
+                file.write(json.dumps(self.facts, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(unfinished, path)

@@ -30,9 +30,10 @@ def sweep(session: HydraSession, jobs: Sequence[Job[TrainConfig]], directory: Pa
     _freeze(session, jobs, folders, directory)
 
     def task(number: int) -> None:
-        log.info("\n[%d/%d] %s", number + 1, len(jobs), " ".join(jobs[number].swept))
+        job = jobs[number]
+        log.info("\n[%d/%d] %s", number + 1, len(jobs), " ".join(job.swept))
         try:
-            train_in(directory / folders[number], jobs[number].config, (*session.arguments.typed, *jobs[number].swept))
+            train_in(directory / folders[number], job.config, job_overrides(session.arguments.typed, job.swept))
         except Exception as error:  # one bad corner of the grid must not end the sweep
             log.error("failed: %s", describe_failure(error, directory / folders[number]))
         finally:
@@ -48,6 +49,12 @@ def sweep(session: HydraSession, jobs: Sequence[Job[TrainConfig]], directory: Pa
     runs = [_read(directory / folder) for folder in folders]
     log.info(describe_sweep(directory, folders, runs))
     return 0 if all(run["status"] == "finished" for run in runs) else 1
+
+
+def job_overrides(typed: Sequence[str], swept: Sequence[str]) -> list[str]:
+    """What a job was asked for: the words typed, each list that was swept over replaced by the job's own value."""
+    own = {word.partition("=")[0]: word for word in swept}
+    return [own.get(word.lstrip("+").partition("=")[0], word) for word in typed]
 
 
 def _freeze(session: HydraSession, jobs: Sequence[Job[TrainConfig]], folders: Sequence[str], directory: Path) -> None:

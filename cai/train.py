@@ -26,7 +26,7 @@ from cai.markup import plain_text
 from cai.model.base import IGNORE_INDEX
 from cai.overrides import parse_arguments
 from cai.plan import count_parameters, describe_plan
-from cai.recorder import Recorder, flatten
+from cai.recorder import Recorder, finite_or_null, flatten
 from cai.run import TOKENIZER, Run, claim_directory
 from cai.summary import describe_end, describe_failure
 from cai.sweep import sweep
@@ -86,7 +86,8 @@ def train(config: TrainConfig, run: Run) -> FitResult:
         try:
             return trainer.fit()
         finally:  # what a failed or interrupted run has reached is known too
-            run.record(**trainer.reached())
+            reached = trainer.reached()
+            run.record(**reached | {"metrics": finite_or_null(reached["metrics"])})
 
 
 def seed_everything(seed: int) -> None:

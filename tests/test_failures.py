@@ -99,6 +99,22 @@ def test_a_validation_loss_that_is_no_number_stops_the_run(
     OPENED.pop().close()
 
 
+def test_a_run_that_failed_on_a_loss_that_is_no_number_leaves_json_that_any_program_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    nan = torch.tensor(math.nan)
+    monkeypatch.setattr("cai.trainer.update.Updater.update", lambda self, step: (nan, nan))
+    assert main(["train", *TINY]) == 1
+    (directory,) = run_directories(Path("outputs"))
+    facts = json.loads((directory / "run.json").read_text(), parse_constant=refuse)
+    assert facts["status"] == "failed"
+    assert facts["metrics"]["train/loss"] is None
+    assert "train/loss must be a finite number" in facts["error"]
+
+
 def test_there_is_always_a_best_checkpoint(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, "optimizer.lr=5", "trainer.grad_clip=0", "trainer.eval_every=5")
     result = trainer.fit()

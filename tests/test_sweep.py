@@ -212,3 +212,15 @@ def test_two_sweeps_of_the_same_second_do_not_share_a_directory(trained: Callabl
         assert main(["train", "-m", "seed=1,2"]) == 0
     assert len(list(Path("outputs/run").iterdir())) == 2
     assert len(run_directories(Path("outputs"))) == 4
+
+
+def test_a_job_records_its_own_values_in_place_of_the_lists_typed() -> None:
+    from cai.sweep import job_overrides
+
+    typed = ["trainer=smoke", "+model.n_layer=4,6", "optimizer.lr=1e-4,3e-4", "name=a,b"]
+    assert job_overrides(typed, ["model.n_layer=6", "optimizer.lr=0.0001"]) == [
+        "trainer=smoke",
+        "model.n_layer=6",
+        "optimizer.lr=0.0001",
+        "name=a,b",
+    ]
