@@ -13,7 +13,8 @@ from cai.errors import CaiError
 VERBS = {
     "train": "compose a config, build tokenizer, data, model and trainer, and fit; -m sweeps",
     "generate": "write on from a question or a prompt with a trained run",
-    "reproduce": "run a saved config again and compare every loss",
+    "resume": "go on with a run that was interrupted or failed, to the bit",
+    "reproduce": "run a saved config again and compare code, data and every loss",
 }
 
 EXAMPLES = """\
@@ -64,9 +65,9 @@ def run_verb(verb: str, words: Sequence[str] | None = None) -> int:
     except CaiError as error:
         print(f"\n{error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("\ninterrupted", file=sys.stderr)
-        return 130
+        return getattr(error, "exit_code", 130)
 
 
 def overview() -> str:

@@ -125,7 +125,7 @@ class HydraSession(AbstractContextManager["HydraSession"]):
             self.problems.append(f"the config must compose, but does not: {str(error).strip()}")
             return None
         for key, text in self.arguments.verbatim.items():
-            _set(values, key, text)
+            set_value(values, key, text)
         validation = Validation(trusted=self.arguments.trusted, known_paths=known)
         config = validation.build(values, root_class)
         self.problems += [p for p in validation.problems if not any(p.startswith(f"`{group}.") for group in unusable)]
@@ -226,8 +226,8 @@ def _remove(tree: DictConfig, path: str) -> None:
         node.pop(leaf, None)
 
 
-def _set(values: dict[str, Any], key: str, text: str) -> None:
-    """Put a verbatim text at a dotted path of a plain tree."""
+def set_value(values: dict[str, Any], key: str, text: Any) -> None:
+    """Put a value at a dotted path of a plain tree."""
     *parents, leaf = key.split(".")
     for parent in parents:
         child = values.setdefault(parent, {})

@@ -21,14 +21,14 @@ from cai.config.base import Config
 from cai.errors import ConfigError
 
 DeviceType = Literal["cpu", "cuda", "mps"]
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16", "fp16", "fp64"]
 
 
 class DeviceConfig(Config):
     """Where and how to compute."""
 
     type: Literal["auto", "cpu", "cuda", "mps"]
-    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    precision: Literal["auto", "fp32", "bf16", "fp16", "fp64"]
     compile: bool
     threads: Annotated[int, Field(ge=0)]
     deterministic: bool
@@ -65,7 +65,13 @@ class DeviceConfig(Config):
 
     def _choose_precision(self, device_type: DeviceType) -> tuple[Precision, str]:
         if self.precision == "fp16" and device_type == "cpu":
-            raise ConfigError("`device.precision` must be fp32 or bf16 on CPU, but is fp16. Try device.precision=auto.")
+            raise ConfigError(
+                "`device.precision` must be fp32, bf16 or fp64 on CPU, but is fp16. Try device.precision=auto."
+            )
+        if self.precision == "fp64" and device_type == "mps":
+            raise ConfigError(
+                "`device.precision` must be fp32, bf16 or fp16 on MPS, which has no float64, but is fp64. Try device=cpu."
+            )
         if self.precision != "auto":
             return self.precision, f"{self.precision} asked for"
         if device_type == "cuda":
@@ -130,9 +136,14 @@ class Device:
             return ids.pin_memory().to(self.torch_device, non_blocking=True)
         return ids.to(self.torch_device)
 
+    @property
+    def parameter_dtype(self) -> torch.dtype:
+        """Of weights and optimizer state: single precision below autocast, double only for fp64."""
+        return torch.float64 if self.precision == "fp64" else torch.float32
+
     def autocast(self) -> AbstractContextManager[object]:
         """The context of forward passes."""
-        if self.precision == "fp32":
+        if self.precision in ("fp32", "fp64"):
             return contextlib.nullcontext()
         return torch.autocast(self.type, dtype=torch.bfloat16 if self.precision == "bf16" else torch.float16)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shutil
 import subprocess
+import sys
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,8 +16,35 @@ from typing import Any
 PACKAGES = ("torch", "numpy", "tokenizers", "safetensors", "hydra-core", "omegaconf", "pydantic", "tensorboard")
 
 
-def describe_code() -> dict[str, Any]:
-    """The commit and the uncommitted changes of CAI's checkout; outside of one, a hash of the package's files."""
+def describe_code(own: Iterable[str] = ()) -> dict[str, Any]:
+    """The commit and the uncommitted changes of CAI's checkout; outside of one, a hash of the package's files.
+
+    ``own``: packages of the user's, each described by a hash of its files.
+    """
+    facts = _describe_cai()
+    hashes = {package: _hash([path for _, path in sources_of(package)]) for package in own}
+    return facts | ({"own": hashes} if hashes else {})
+
+
+def sources_of(package: str) -> list[tuple[Path, Path]]:
+    """The Python files of an imported top-level package or module, each with its place below the package's parent."""
+    module = sys.modules.get(package)
+    folders = [Path(folder) for folder in getattr(module, "__path__", [])]
+    if not folders:
+        file = getattr(module, "__file__", None)
+        return [(Path(Path(file).name), Path(file))] if file else []
+    return sorted((path.relative_to(folder.parent), path) for folder in folders for path in folder.rglob("*.py"))
+
+
+def copy_sources(packages: Iterable[str], folder: Path) -> None:
+    """Copy the Python files of ``packages`` into ``folder``, which can then stand on PYTHONPATH in their place."""
+    for package in packages:
+        for name, path in sources_of(package):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / name)
+
+
+def _describe_cai() -> dict[str, Any]:
     package = Path(__file__).resolve().parent
     commit = _git("rev-parse", "HEAD", folder=package)
     # A checkout is CAI's own only if it tracks this file: a virtual environment may lie inside another project's.

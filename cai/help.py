@@ -27,12 +27,26 @@ Write on from a question or a prompt with a trained run.
   cai generate run=last prompt="태초에" generation.temperature=0 generation.max_new_tokens=100
 
 question= and doc= build the training prompt; prompt= is taken as it stands, tags included.""",
+    "resume": """\
+Go on with a run in its own directory, from its last whole checkpoint, as if it had never stopped.
+
+  cai resume outputs/run/2026-01-01_00-00-00
+  cai resume last
+  cai resume outputs/run/2026-01-01_00-00-00 trainer.max_steps=2000   more steps; the schedule is computed anew from there
+  cai resume copied_run data.path=elsewhere/my.txt                    the same text in another place
+
+May change: device.*, trainer.micro_batch_size, trainer.*_every, trainer.keep, trainer.on_nonfinite, paths of the same
+content; more trainer.max_steps or max_epochs. Anything else would make it another run and is refused.
+Exit code 0: the run is finished, by now or already. 143 or 130: stopped by SIGTERM or Ctrl-C, after a save.""",
     "reproduce": """\
-Run a saved config again in a new directory and compare every loss.
+Run a saved config again in a new directory and compare config, data, code, environment and every loss.
 
   cai reproduce outputs/run/2026-01-01_00-00-00
+  cai reproduce last reproduce.check_only=true                    config, data, code and environment, without training
+  cai reproduce copied_run data.path=elsewhere/my.txt             the same text in another place
+  PYTHONPATH=copied_run/code cai reproduce copied_run trust=my_package   with the components it was trained with
 
-Exit code 0: all losses equal to the bit. 1: the first step where they part is printed.""",
+Exit code 0: all losses are equal to the bit. 3: within reproduce.tolerance. 1: they part; it says where and how far.""",
 }
 
 

@@ -8,6 +8,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from cai.errors import ConfigError
+
 VERBATIM = frozenset({"question", "doc", "prompt", "file", "run", "out", "path", "name", "output_dir"})
 """Keys whose values are texts of the user's: Hydra's grammar would refuse them, read a list, or make a sweep."""
 
@@ -66,6 +68,15 @@ def parse_arguments(words: Sequence[str]) -> Arguments:
         else:
             _sort(word, arguments)
     return arguments
+
+
+def named_run(verb: str, words: Sequence[str]) -> tuple[str, Arguments]:
+    """For verbs that begin with a run: its name, and the other words sorted. Raises ``ConfigError`` without one."""
+    if not words or "=" in words[0] or words[0].startswith("-"):
+        raise ConfigError(f"{verb} must be given a run directory, or `last`: cai {verb} outputs/run/<date_time>")
+    arguments = parse_arguments(words[1:])
+    refuse_sweep(arguments, verb)
+    return words[0], arguments
 
 
 def _sort(word: str, arguments: Arguments) -> None:

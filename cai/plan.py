@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 
 from torch import nn
 
 from cai.config.roots import TrainConfig
-from cai.device import Device
+from cai.schedule.base import ScheduleConfig
 from cai.tokens.shards import Shards
+from cai.trainer.checkpoint import Checkpoint
 from cai.trainer.trainer import Trainer
 
 
-def count_parameters(model: nn.Module) -> tuple[int, int]:
+def count_parameters(model: nn.Module) -> dict[str, int]:
     """All parameters, and those outside embeddings and a separate head (what computes)."""
     total = sum(p.numel() for p in model.parameters())
     embeddings = sum(p.numel() for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters())
     head = getattr(model, "lm_head", None)
-    return total, total - embeddings - (head.weight.numel() if isinstance(head, nn.Linear) else 0)
+    computing = total - embeddings - (head.weight.numel() if isinstance(head, nn.Linear) else 0)
+    return {"total": total, "without_embeddings": computing}
 
 
-def describe_plan(
-    config: TrainConfig,
-    *,
-    note: str,
-    shards: Shards,
-    model: nn.Module,
-    device: Device,
-    trainer: Trainer,
-    seconds: float,
-) -> str:
-    """The plan as aligned lines, warnings last."""
-    total, computing = count_parameters(model)
+def describe_plan(config: TrainConfig, trainer: Trainer, *, note: str, seconds: float) -> str:
+    """The plan as aligned lines, warnings last. ``note`` is the data's, ``seconds`` the expected duration."""
+    shards, device = trainer.dataset.shards, trainer.device
+    parameters = count_parameters(trainer.model)
     train, val = shards.train, shards.val
     tokens_per_step = config.trainer.batch_size * config.model.block_size
     epochs = trainer.max_steps * config.trainer.batch_size / trainer.dataset.n_windows
@@ -44,7 +39,8 @@ def describe_plan(
         ),
         (
             "parameters",
-            f"{total:,} ({computing:,} without embeddings), {train.tokens / total:.1f} train tokens for each",
+            f"{parameters['total']:,} ({parameters['without_embeddings']:,} without embeddings),"
+            f" {train.tokens / parameters['total']:.1f} train tokens for each",
         ),
         (
             "steps",
@@ -57,6 +53,21 @@ def describe_plan(
     lines = [f"  {name:<11}{value}" for name, value in rows]
     lines += [_wrapped("note", note)] * bool(note)
     return "\n".join([*lines, *(_wrapped("warning", text) for text in _warnings(config, shards, trainer))])
+
+
+def describe_resumption(trainer: Trainer, source: Path, checkpoint: Checkpoint, schedule: ScheduleConfig) -> str:
+    """From where a run goes on; and, if it is longer now, how its learning rate does."""
+    step, before = checkpoint.state["step"], checkpoint.state["max_steps"]
+    lines = [f"  {'resumes':<11}at step {step:,} of {trainer.max_steps:,}, from {source.name}"]
+    if before != trainer.max_steps:
+        old, new = schedule.build(before)(min(step, before - 1)), schedule.build(trainer.max_steps)(step)
+        text = (
+            f"computed anew from here on, for {trainer.max_steps:,} steps instead of {before:,}: the learning rate was"
+            f" {old:.3g} of its peak and goes on at {new:.3g}. The run is not what one of {trainer.max_steps:,} steps from"
+            " the start would have been."
+        )
+        lines.append(_wrapped("schedule", text))
+    return "\n".join(lines)
 
 
 def _wrapped(name: str, text: str) -> str:

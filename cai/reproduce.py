@@ -1,4 +1,4 @@
-"""``cai reproduce``: run a saved config again, and say whether every loss came out the same."""
+"""``cai reproduce``: run a saved config again, and say whether everything came out the same."""
 
 from __future__ import annotations
 
@@ -7,91 +7,122 @@ if __name__ == "__main__":  # before PyTorch is imported, which reads an environ
 
     raise SystemExit(run_verb("reproduce"))
 
-import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from cai.config.roots import TrainConfig
+from cai.changes import apply_changes, differences
+from cai.composition import HydraSession
+from cai.config.roots import ReproduceConfig, ReproduceOptions, TrainConfig
 from cai.config.saved import load_config
 from cai.errors import ConfigError, RunError
-from cai.overrides import parse_arguments, refuse_sweep
-from cai.run import CONFIG, claim_directory, find_run, read_run
+from cai.losses import compare_losses, read_losses
+from cai.overrides import named_run, parse_arguments
+from cai.recorded import Fact, as_recorded, compare_facts, compare_surroundings
+from cai.run import CONFIG, TOKENIZER, claim_directory, find_run, read_run
+from cai.signals import listening
+from cai.tokenizer.base import Tokenizer
+from cai.tokens.shards import build_shards
 from cai.train import check_surroundings, exit_code_of, train_in
 
 log = logging.getLogger(__name__)
 
-LOSSES = ("train/loss", "val/loss")
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """How far two runs agree. ``first`` is where they part: (step, metric, before, now); ``None`` if they never do."""
-
-    compared: int
-    first: tuple[int, str, float | None, float | None] | None
-
-
-def read_losses(directory: Path) -> dict[tuple[int, str], float]:
-    """(step, metric) → value, from ``metrics.jsonl``."""
-    path = directory / "metrics.jsonl"
-    if not path.is_file():
-        raise RunError(f"{directory} must have a metrics.jsonl to compare with, but has none.")
-    entries = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-    return {(entry["step"], tag): entry[tag] for entry in entries for tag in LOSSES if tag in entry}
-
-
-def compare_losses(before: dict[tuple[int, str], float], now: dict[tuple[int, str], float]) -> Comparison:
-    """Compare to the bit, in the order of steps. A step that only one of them has is a difference."""
-    for step, tag in sorted(before.keys() | now.keys()):
-        old, new = before.get((step, tag)), now.get((step, tag))
-        if old != new:
-            return Comparison(len(before), (step, tag, old, new))
-    return Comparison(len(before), None)
+PARTED, WITHIN_TOLERANCE = 1, 3
+"""Exit codes; 0 is for equal to the bit."""
 
 
 def main(words: Sequence[str]) -> int:
-    """The ``reproduce`` verb: 0 if every loss is equal, 1 if not."""
-    if not words or "=" in words[0] or words[0].startswith("-"):
-        raise ConfigError("reproduce must be given a run directory, or `last`: cai reproduce outputs/run/<date_time>")
-    arguments = parse_arguments(words[1:])
-    refuse_sweep(arguments, "reproduce")
-    output_dir = arguments.verbatim.pop("output_dir", "outputs")
-    if arguments.verbatim or arguments.rest or arguments.config_dir is not None:
-        given = " ".join([*arguments.typed, *["--config-dir"] * (arguments.config_dir is not None)])
-        arguments.problems.append(
-            f"reproduce must be given a run and at most trust=... and output_dir=... (where `last` is), but is given"
-            f" {given}."
+    """The ``reproduce`` verb: 0 if all is equal to the bit, 3 if the losses are within tolerance, 1 if they are not."""
+    name, arguments = named_run("reproduce", [word for word in words if not word.startswith("reproduce.")])
+    with HydraSession("reproduce", parse_arguments([word for word in words if word.startswith("reproduce.")])) as session:
+        options = session.jobs(ReproduceConfig)[0].config.reproduce
+    original = find_run(name, Path(arguments.verbatim.get("output_dir", "outputs")).expanduser())
+    saved = load_config(original / CONFIG, TrainConfig, arguments.trusted)
+    config = apply_changes(saved, arguments)
+    changed = differences(saved, config)
+    if wrong := [path for path in changed if not _may_change(path)]:
+        raise ConfigError(
+            [f"`{path}` must stay as in the run; reproduce takes *.path and device.* alone." for path in wrong]
         )
-    if arguments.problems:
-        raise ConfigError(arguments.problems)
-    original = find_run(words[0], Path(output_dir).expanduser())
-    config = load_config(original / CONFIG, TrainConfig, arguments.trusted)
-    if (status := read_run(original)["status"]) != "finished":
-        raise RunError(f"{original} must be a finished run, but is {status}.")
-    check_surroundings([config])
-    directory = claim_directory(Path(config.output_dir).expanduser() / config.name)
-    log.info("reproducing %s in %s", original, directory)
-    failed = exit_code_of(lambda: train_again(directory, config, original), directory)
-    return failed or report(original, directory)
+    facts = read_run(original)
+    if facts["status"] != "finished":
+        raise RunError(f"{original} must be a finished run, but is {facts['status']}. Finish it: cai resume {original}")
+    recorded = as_recorded(config, facts, changed)
+    check_surroundings([recorded])
+    with listening():
+        same_data, same_rest = check(original, config, changed, facts)
+        if options.check_only or not same_data:
+            return 0 if same_data and same_rest else PARTED
+        directory = claim_directory(Path(config.output_dir).expanduser() / config.name)
+        log.info("\nreproducing %s in %s", original, directory)
+
+        def task() -> None:
+            found = {"reproduces": str(original), "micro_batch_size": facts.get("micro_batch_size")}
+            train_in(directory, config, facts.get("overrides", ()), recorded, **found)
+
+        failed = exit_code_of(task, directory, arguments.trust())
+    return failed or report(original, directory, options)
 
 
-def train_again(directory: Path, config: TrainConfig, original: Path) -> None:
-    """The same config in another directory, which says whose repetition it is."""
-    train_in(directory, config, read_run(original).get("overrides", ()), reproduces=str(original))
+def _may_change(path: str) -> bool:
+    """Where things are, and what computes; not what is computed."""
+    return path == "output_dir" or path.startswith("device.") or path.endswith(".path")
 
 
-def report(original: Path, directory: Path) -> int:
+def check(
+    original: Path, config: TrainConfig, changed: Mapping[str, tuple[Any, Any]], facts: Mapping[str, Any]
+) -> tuple[bool, bool]:
+    """Compare what there is before any training, and say so. Whether the data are the same, and whether all else is."""
+    options = [Fact(path, str(before), str(now)) for path, (before, now) in changed.items()]
+    data = list(compare_data(original, config, facts))
+    surroundings = list(compare_surroundings(facts))
+    config_facts = options or [Fact("options", "equal", "equal")]
+    log.info("%s", "\n".join([*table("config", config_facts), *table("data", data), *table("surroundings", surroundings)]))
+    for entry in facts.get("resumed", []):
+        if entry["changed"]:
+            log.info("note: it was resumed at step %s with other options: %s", entry["step"], entry["changed"])
+    return all(fact.same for fact in data), all(fact.same for fact in [*surroundings, *options])
+
+
+def compare_data(original: Path, config: TrainConfig, facts: Mapping[str, Any]) -> Iterator[Fact]:
+    """The run's tokenizer and the ids that it makes of today's text, against what was recorded."""
+    before = facts["fingerprints"]
+    tokenizer = Tokenizer.load(original / TOKENIZER)
+    shards = build_shards(config.data.build(), tokenizer, Path(config.output_dir).expanduser() / "cache")
+    yield Fact("tokenizer.json", before["tokenizer"], tokenizer.fingerprint)
+    if "ids" in before:
+        yield Fact("token ids", before["ids"], shards.content)
+    else:
+        yield Fact("token shards", before["tokens"], shards.fingerprint)
+
+
+def report(original: Path, directory: Path, options: ReproduceOptions) -> int:
     """Say how the two runs compare. Returns the exit code."""
+    before, now = read_run(original), read_run(directory)
+    rows = [Fact(key, str(value), str(now["device"].get(key))) for key, value in before["device"].items()]
+    rows += [Fact("micro_batch_size", str(before.get("micro_batch_size")), str(now["micro_batch_size"]))]
+    rows += [Fact(f"{key} fingerprint", value, now["fingerprints"][key]) for key, value in before["fingerprints"].items()]
+    rows += compare_facts(before, now)
     comparison = compare_losses(read_losses(original), read_losses(directory))
+    lines = ["", *table("compared", rows)]
     if comparison.first is None:
-        log.info("\nreproduced: all %d losses are equal to the bit", comparison.compared)
+        log.info("%s", "\n".join([*lines, f"reproduced: all {comparison.count} losses are equal to the bit"]))
         return 0
-    step, tag, before, now = comparison.first
-    log.info("\nnot reproduced: at step %d %s was %s and is %s", step, tag, before, now)
-    for name in ("fingerprints", "device", "versions", "machine", "code"):
-        old, new = read_run(original).get(name), read_run(directory).get(name)
-        if old != new:
-            log.info("  %s differ: was %s, is %s", name, old, new)
-    return 1
+    within = comparison.within(options.tolerance)
+    verdict = "reproduced within tolerance" if within else "not reproduced"
+    lines += [
+        f"{verdict}: of {comparison.count} losses the first to part is {comparison.first}",
+        f"  the widest apart is {comparison.widest} (reproduce.tolerance={options.tolerance:g})",
+    ]
+    log.info("%s", "\n".join(lines))
+    return WITHIN_TOLERANCE if within else PARTED
+
+
+def table(title: str, facts: Sequence[Fact]) -> list[str]:
+    """A line for each fact."""
+    lines = [f"{title}:"]
+    for fact in facts:
+        what = f"equal      {fact.now}" if fact.same else f"DIFFERENT  was {fact.before}, is {fact.now}"
+        lines.append(f"  {fact.name:<21}{what}")
+    return lines

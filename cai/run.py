@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import traceback
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -15,12 +15,14 @@ from filelock import FileLock, Timeout
 
 from cai.config.base import Config
 from cai.config.saved import save_config
-from cai.environment import describe_code, describe_machine, describe_versions
+from cai.environment import copy_sources, describe_code, describe_machine, describe_versions
 from cai.errors import CaiError, OutputError, RunError
+from cai.files import sweep_unfinished, write_whole
+from cai.interruption import deferred, requested
 
 log = logging.getLogger(__name__)
 
-CONFIG, STATUS, LOG, TOKENIZER = "config.yaml", "run.json", "train.log", "tokenizer.json"
+CONFIG, STATUS, LOG, TOKENIZER, CODE = "config.yaml", "run.json", "train.log", "tokenizer.json", "code"
 
 
 def claim_directory(parent: Path) -> Path:
@@ -52,8 +54,8 @@ class LogFile(logging.FileHandler):
 class Run:
     """One run's directory while it is being written. A context manager: however the block ends, ``run.json`` says so."""
 
-    def __init__(self, directory: Path, config: Config, overrides: tuple[str, ...] = ()) -> None:
-        """Raises ``RunError`` if another process is writing there, or if a run is there already."""
+    def __init__(self, directory: Path, config: Config, overrides: Sequence[str] = (), *, resumes: bool = False) -> None:
+        """Raises ``RunError`` if another process is writing there, or, unless it ``resumes``, if a run is there already."""
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self._lock = _lock(directory)
@@ -61,34 +63,43 @@ class Run:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise RunError(f"{directory} must be free, but another process is writing a run there.") from None
-        if (directory / STATUS).exists():
-            self._lock.release()
-            raise RunError(f"{directory} must be empty, but holds a run. Nothing was changed.")
         try:
-            self._begin(config, overrides)
+            with deferred(then_raise=False):  # the next record raises it, when the status can be put right
+                self._begin(config, overrides, resumes)
         except OSError as error:
             self._lock.release()
             raise OutputError(
                 f"{directory} must be writable, but a run cannot begin there ({error.strerror or error})."
                 " Free some space or set output_dir=..."
             ) from error
+        except BaseException:
+            self._lock.release()
+            raise
 
-    def _begin(self, config: Config, overrides: tuple[str, ...]) -> None:
+    def _begin(self, config: Config, overrides: Sequence[str], resumes: bool) -> None:
+        there = (self.directory / STATUS).exists()
+        if there and not resumes:
+            raise RunError(f"{self.directory} must be empty, but holds a run. Nothing was changed.")
+        packages = own_packages(config)
+        now: dict[str, Any] = {
+            "cwd": str(Path.cwd()),
+            "code": describe_code(packages),
+            "versions": describe_versions(),
+            "machine": describe_machine(),
+        }
+        begun = {"status": "running", "started": _now(), "overrides": list(overrides), **now}
+        self.facts: dict[str, Any] = read_run(self.directory) | {"status": "running"} if there else begun
+        for key in ("ended", "error", "traceback"):
+            self.facts.pop(key, None)
+        sweep_unfinished(self.directory)
+        sweep_unfinished(self.directory / "checkpoints")
+        save_config(config, self.directory / CONFIG)  # before anything that can be resumed
+        self._write()
+        copy_sources(packages, self.directory / CODE)
         logger = logging.getLogger("cai")
         self._level_before = logger.level
         if logger.level == logging.NOTSET:  # in a notebook nobody has set one, and the log must not stay empty
             logger.setLevel(logging.INFO)
-        self.facts: dict[str, Any] = {
-            "status": "running",
-            "started": _now(),
-            "overrides": list(overrides),
-            "cwd": str(Path.cwd()),
-            "code": describe_code(),
-            "versions": describe_versions(),
-            "machine": describe_machine(),
-        }
-        self._write()
-        save_config(config, self.directory / CONFIG)
         self._log_handler = LogFile(self.directory / LOG, encoding="utf-8")
         self._log_handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         logger.addHandler(self._log_handler)
@@ -96,7 +107,28 @@ class Run:
     def record(self, **facts: Any) -> None:
         """Add to ``run.json``."""
         self.facts |= facts
-        self._write()
+        with deferred():
+            self._write()
+
+    def resumed(self, step: int, changed: Mapping[str, Any]) -> None:
+        """Note that the run goes on from ``step``, under which circumstances, and what the user ``changed``."""
+        entry = {"step": step, "at": _now(), "versions": describe_versions(), "changed": dict(changed)}
+        self.record(resumed=[*self.facts.get("resumed", []), entry])
+
+    def confirm_data(self, corpus: str, tokenizer: str, tokens: str, ids: str) -> None:
+        """Record the fingerprints of the data. Raises ``RunError`` if this run was on other data before.
+
+        ``ids`` decides, the hash of what a model sees: a newer CAI may give the same text other fingerprints.
+        """
+        fingerprints = {"corpus": corpus, "tokenizer": tokenizer, "tokens": tokens, "ids": ids}
+        before = self.facts.get("fingerprints", {})
+        key = "ids" if "ids" in before else "tokens"
+        if before.get(key, fingerprints[key]) != fingerprints[key]:
+            raise RunError(
+                f"{self.directory} must go on with the data it began with (fingerprint {before[key]}), but they are others"
+                f" now ({fingerprints[key]}). Point data.path at the same text, or start a new run."
+            )
+        self.record(fingerprints=fingerprints)
 
     def __enter__(self) -> Self:
         return self
@@ -104,10 +136,11 @@ class Run:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         logger = logging.getLogger("cai")
         try:
-            if error is None:
-                self.record(status="finished", ended=_now())
-            else:
-                self._record_end(error)
+            with deferred(then_raise=False):
+                if error is None:
+                    self.record(status="finished", ended=_now())
+                else:
+                    self._record_end(error)
         finally:
             logger.removeHandler(self._log_handler)
             logger.setLevel(self._level_before)
@@ -117,7 +150,7 @@ class Run:
     def _record_end(self, error: BaseException) -> None:
         """Why the run ended before its time."""
         try:
-            if isinstance(error, KeyboardInterrupt):
+            if isinstance(error, KeyboardInterrupt) or requested() is not None:  # some library may have wrapped it
                 self.record(status="interrupted", ended=_now())
                 return
             text = "".join(traceback.format_exception(error))
@@ -130,13 +163,8 @@ class Run:
 
     def _write(self) -> None:
         path = self.directory / STATUS
-        unfinished = path.with_name(f".{path.name}.unfinished")
         try:
-            with unfinished.open("w", encoding="utf-8") as file:
-                file.write(json.dumps(self.facts, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, path)
+            write_whole(path, json.dumps(self.facts, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
         except OSError as error:
             raise OutputError(f"{path} could not be written ({error.strerror}). Free some space.") from error
 
@@ -184,6 +212,13 @@ def find_run(name: str, output_dir: Path, checkpoint: str = "last") -> Path:
             f"run=last needs a run with a checkpoint under {output_dir}, but there is none. Start with: cai train"
         )
     return max(started, key=lambda directory: started[directory])
+
+
+def own_packages(config: Config) -> list[str]:
+    """The top-level packages that components of ``config`` come from, CAI's own left out."""
+    parts = (type(getattr(config, name)) for name in type(config).model_fields)
+    tops = {part.__module__.partition(".")[0] for part in parts if issubclass(part, Config)}
+    return sorted(tops - {"cai"})
 
 
 def _lock(directory: Path) -> FileLock:

@@ -53,6 +53,13 @@ def describe_sweep(directory: Path, folders: Sequence[str], runs: Sequence[dict[
     return "\n".join([*lines, "", "Go on with:", f"  tensorboard --logdir {shlex.quote(str(directory))}"])
 
 
+def describe_interruption(directory: Path, trust: str) -> str:
+    """Where an interrupted run is, and the command that goes on with it."""
+    saved = (directory / "checkpoints").is_dir()
+    how = "its progress is saved" if saved else "it had not begun to train"
+    return f"\ninterrupted; {how}. Go on with:\n  cai resume {shlex.quote(str(directory))}{trust}"
+
+
 def describe_failure(error: BaseException, directory: Path) -> str:
     """One line for a person; the traceback is in the run directory."""
     if isinstance(error, CaiError):

@@ -14,6 +14,7 @@ from cai.composition import HydraSession, Job
 from cai.config.roots import TrainConfig
 from cai.config.saved import to_tree
 from cai.errors import OutputError, RunError
+from cai.files import write_whole
 from cai.overrides import job_folder
 from cai.run import read_run
 from cai.summary import describe_failure, describe_sweep
@@ -41,9 +42,9 @@ def sweep(session: HydraSession, jobs: Sequence[Job[TrainConfig]], directory: Pa
 
     try:
         session.sweep(task, directory, folders)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         log.info("\ninterrupted; what was saved is in %s", directory)
-        return 130
+        return getattr(error, "exit_code", 130)
     except Exception as error:  # of Hydra's sweeper or launcher; the jobs catch their own
         print(f"\n{describe_failure(error, directory)}", file=sys.stderr)
     runs = [_read(directory / folder) for folder in folders]
@@ -65,7 +66,7 @@ def _freeze(session: HydraSession, jobs: Sequence[Job[TrainConfig]], folders: Se
     ]
     text = json.dumps({"overrides": session.arguments.typed, "jobs": listing}, indent=2, ensure_ascii=False)
     try:
-        (directory / "sweep.json").write_text(text + "\n", encoding="utf-8")
+        write_whole(directory / "sweep.json", text + "\n")
     except OSError as error:
         raise OutputError(f"{directory} must be writable, but is not ({error.strerror}). Free some space.") from error
 

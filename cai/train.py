@@ -8,15 +8,15 @@ if __name__ == "__main__":  # before PyTorch is imported, which reads an environ
     raise SystemExit(run_verb("train"))
 
 import logging
-import random
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from cai import interruption
 from cai.composition import HydraSession
 from cai.config.roots import TrainConfig
 from cai.data.base import Corpus
@@ -25,37 +25,50 @@ from cai.generation import Generator
 from cai.markup import plain_text
 from cai.model.base import IGNORE_INDEX
 from cai.overrides import parse_arguments
-from cai.plan import count_parameters, describe_plan
-from cai.recorder import Recorder, finite_or_null, flatten
+from cai.plan import count_parameters, describe_plan, describe_resumption
+from cai.randomness import seed_everything
+from cai.recorder import Recorder, cut_back, finite_or_null, flatten
 from cai.run import TOKENIZER, Run, claim_directory
-from cai.summary import describe_end, describe_failure
+from cai.signals import listening
+from cai.summary import describe_end, describe_failure, describe_interruption
 from cai.sweep import sweep
+from cai.tokenizer.base import Tokenizer
 from cai.tokens.batches import TokenDataset
 from cai.tokens.learned import learn_tokenizer
 from cai.tokens.shards import build_shards
+from cai.trainer.checkpoint import Checkpoint
+from cai.trainer.estimate import estimate_seconds
 from cai.trainer.progress import FitResult
 
 log = logging.getLogger(__name__)
 
+Found = tuple[Path, Checkpoint]
+"""Where a checkpoint lies, and what it holds."""
 
-def train(config: TrainConfig, run: Run) -> FitResult:
-    """Build tokenizer, dataset, model, optimizer and trainer from ``config``, and fit. Everything ends up in ``run``."""
+
+def train(config: TrainConfig, run: Run, found: Found | None = None) -> FitResult:
+    """Build tokenizer, dataset, model, optimizer and trainer from ``config``, and fit. Everything ends up in ``run``.
+
+    ``found``: the checkpoint to go on from and where it lies; its run already has a tokenizer.
+    """
     cache = Path(config.output_dir).expanduser() / "cache"
     device = config.device.build()
     device.set_up()
 
     corpus = config.data.build()
-    tokenizer = learn_tokenizer(config.tokenizer, corpus, cache)
-    tokenizer.save(run.directory / TOKENIZER)
+    if found is None:
+        learn_tokenizer(config.tokenizer, corpus, cache).save(run.directory / TOKENIZER)
+    tokenizer = Tokenizer.load(run.directory / TOKENIZER)
     shards = build_shards(corpus, tokenizer, cache)
+    run.confirm_data(corpus.fingerprint, tokenizer.fingerprint, tokens=shards.fingerprint, ids=shards.content)
     dataset = TokenDataset(shards, config.model.block_size, config.seed, IGNORE_INDEX)
 
     seed_everything(config.seed)
-    model = config.model.build(vocab_size=tokenizer.vocab_size).to(device.torch_device)
+    model = config.model.build(vocab_size=tokenizer.vocab_size).to(device.torch_device, device.parameter_dtype)
     optimizer = config.optimizer.build(model)
     generator = config.generation.build(model, tokenizer, device)
 
-    with Recorder(run.directory) as recorder:
+    with open_recorder(run, found) as recorder:
         trainer = config.trainer.build(
             model=model,
             optimizer=optimizer,
@@ -65,24 +78,21 @@ def train(config: TrainConfig, run: Run) -> FitResult:
             recorder=recorder,
             samples=sampler(corpus, generator, config.trainer.samples, config.seed),
             seed=config.seed,
+            built_from={**config.model.model_dump(), "vocab_size": tokenizer.vocab_size},
+            micro_batch_size=run.facts.get("micro_batch_size"),
         )
-        seconds = trainer.estimate_seconds()
-        log.info(
-            describe_plan(
-                config, note=corpus.note, shards=shards, model=model, device=device, trainer=trainer, seconds=seconds
-            )
-        )
-        total, computing = count_parameters(model)
+        if found is None:
+            recorder.hyperparameters(flatten(config), metrics=("val/loss", "val/bits_per_byte"), name=run.directory.name)
+        else:
+            trainer.restore(found[1], source=found[0])
+            log.info(describe_resumption(trainer, *found, config.schedule))
+        log.info(describe_plan(config, trainer, note=corpus.note, seconds=estimate_seconds(trainer)))
         run.record(
             device={"type": device.type, "precision": device.precision, "threads": torch.get_num_threads()},
-            fingerprints={
-                "corpus": corpus.fingerprint,
-                "tokenizer": tokenizer.fingerprint,
-                "tokens": shards.fingerprint,
-            },
-            parameters={"total": total, "without_embeddings": computing},
+            parameters=count_parameters(model),
+            max_steps=trainer.max_steps,
+            micro_batch_size=trainer.updater.micro_batch.size,
         )
-        recorder.hyperparameters(flatten(config), metrics=("val/loss", "val/bits_per_byte"), name=run.directory.name)
         try:
             return trainer.fit()
         finally:  # what a failed or interrupted run has reached is known too
@@ -90,11 +100,12 @@ def train(config: TrainConfig, run: Run) -> FitResult:
             run.record(**reached | {"metrics": finite_or_null(reached["metrics"])})
 
 
-def seed_everything(seed: int) -> None:
-    """Every global source of randomness: a component may use any, and an earlier job of a sweep may have."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+def open_recorder(run: Run, found: Found | None) -> Recorder:
+    """The records of a run, without what came after the checkpoint that it goes on from."""
+    state = found[1].state if found else {}
+    cut_back(run.directory, state.get("sizes"))
+    # The first step that is recorded anew: the checkpoint's own, if that one's records were still to come.
+    return Recorder(run.directory, purge_step=state["step"] + (state["owed"] is None) if found else None)
 
 
 def sampler(corpus: Corpus, generator: Generator, count: int, seed: int) -> Callable[[], list[tuple[str, str]]]:
@@ -110,7 +121,7 @@ def sampler(corpus: Corpus, generator: Generator, count: int, seed: int) -> Call
 def main(words: Sequence[str]) -> int:
     """The ``train`` verb. Returns the exit code."""
     arguments = parse_arguments(words)
-    with HydraSession("train", arguments) as session:
+    with listening(), HydraSession("train", arguments) as session:
         jobs = session.jobs(TrainConfig)
         check_surroundings([job.config for job in jobs])
         config = jobs[0].config
@@ -123,7 +134,7 @@ def main(words: Sequence[str]) -> int:
             again, trust = arguments.again(without="optimizer.lr"), arguments.trust()
             log.info(describe_end(directory, result, config, again=again, trust=trust))
 
-        return exit_code_of(lambda: session.run(task, directory), directory)
+        return exit_code_of(lambda: session.run(task, directory), directory, arguments.trust())
 
 
 def check_surroundings(configs: Sequence[TrainConfig]) -> None:
@@ -139,21 +150,33 @@ def check_surroundings(configs: Sequence[TrainConfig]) -> None:
         raise ConfigError(list(dict.fromkeys(problems)))
 
 
-def train_in(directory: Path, config: TrainConfig, overrides: Sequence[str] = (), **facts: Any) -> FitResult:
-    """``train`` in a directory of its own, whose ``run.json`` tells how it went."""
-    with Run(directory, config, tuple(overrides)) as run:
+def train_in(
+    directory: Path,
+    config: TrainConfig,
+    overrides: Sequence[str] = (),
+    recorded: TrainConfig | None = None,
+    **facts: Any,
+) -> FitResult:
+    """``train`` in a directory of its own, whose ``run.json`` tells how it went.
+
+    ``recorded``: ``config`` with what an earlier run of it found where it says ``auto``; computed with, but not saved.
+    """
+    with Run(directory, config, overrides) as run:
         run.record(**facts)
-        return train(config, run)
+        return train(recorded or config, run)
 
 
-def exit_code_of(task: Callable[[], None], directory: Path) -> int:
-    """0 if ``task`` ends well; else one message, and 2 for a mistake of the user's, 1 for a failure, 130 for Ctrl-C."""
+def exit_code_of(task: Callable[[], None], directory: Path, trust: str = "") -> int:
+    """0 if ``task`` ends well; else one message, and 2 for a user's mistake, 1 for a failure, 128 + n for signal n."""
     try:
         task()
     except KeyboardInterrupt:
-        log.info("\ninterrupted; what was saved is in %s", directory)
-        return 130
+        log.info(describe_interruption(directory, trust))
+        return 128 + (interruption.requested() or signal.SIGINT)
     except Exception as error:  # the run directory has the traceback; the user gets a sentence
+        if (number := interruption.requested()) is not None:  # some library has wrapped the wish to stop
+            log.info(describe_interruption(directory, trust))
+            return 128 + number
         print(f"\n{describe_failure(error, directory)}", file=sys.stderr)
         return error.exit_code if isinstance(error, CaiError) else 1
     return 0

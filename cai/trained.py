@@ -14,7 +14,8 @@ from cai.device import Device
 from cai.errors import RunError
 from cai.run import CONFIG, TOKENIZER
 from cai.tokenizer.base import Tokenizer
-from cai.trainer.checkpoint import SUFFIX, load_checkpoint, load_weights
+from cai.trainer.checkpoint import SUFFIX, load_checkpoint
+from cai.trainer.state import load_weights
 
 
 @dataclass(frozen=True)
@@ -35,5 +36,6 @@ def load_trained(directory: Path, checkpoint: str, device: Device, trusted: Sequ
         there = ", ".join(sorted(file.stem for file in path.parent.glob(f"*{SUFFIX}"))) or "none"
         raise RunError(f"checkpoint must be one of those saved in {path.parent} ({there}), but is {checkpoint}.")
     model = config.model.build(vocab_size=tokenizer.vocab_size)
-    load_weights(model, load_checkpoint(path), path)
+    options = {**config.model.model_dump(), "vocab_size": tokenizer.vocab_size}
+    load_weights(model, load_checkpoint(path), path, options)
     return TrainedRun(config, model.to(device.torch_device).eval(), tokenizer)

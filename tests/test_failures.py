@@ -21,7 +21,7 @@ from cai.errors import ConfigError, OutputError, TrainingError
 from cai.run import Run, read_run
 from cai.tokens.learned import learn_tokenizer
 from cai.trainer.checkpoint import load_checkpoint
-from cai.trainer.evaluation import Evaluation
+from cai.trainer.update import Updater
 from tests.conftest import TINY, run_directories, train_tiny
 from tests.trainer.making import OPENED, make_trainer
 
@@ -45,7 +45,7 @@ def test_a_run_that_cannot_begin_says_so_and_frees_its_lock(monkeypatch: pytest.
             Run(tmp_path / "a", config)
     with Run(tmp_path / "b", config) as run:
         assert read_run(run.directory)["status"] == "running"
-    assert read_run(tmp_path / "a")["status"] == "interrupted"
+    assert not (tmp_path / "a" / "run.json").exists()
 
 
 def test_a_log_that_a_full_disk_does_not_take_says_nothing_of_its_own(
@@ -75,8 +75,6 @@ def test_a_sweep_whose_jobs_cannot_begin_still_ends_with_its_table(
 
 
 def test_an_interrupted_run_keeps_what_it_had_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    from cai.trainer.update import Updater
-
     original = Updater.update
     monkeypatch.setattr(
         Updater, "update", lambda self, step: original(self, step) if step < 4 else (_ for _ in ()).throw(KeyboardInterrupt)
@@ -92,7 +90,7 @@ def test_a_validation_loss_that_is_no_number_stops_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
     trainer = make_trainer(tmp_path)
-    monkeypatch.setattr("cai.trainer.trainer.evaluate", lambda *_, **__: Evaluation(value, value))
+    monkeypatch.setattr("cai.trainer.evaluation.mean_loss", lambda *_: value)
     with pytest.raises(TrainingError, match=r"val/loss must be a finite number"):
         trainer.fit()
     assert trainer.progress.best_val_loss is None
@@ -105,13 +103,17 @@ def test_a_run_that_failed_on_a_loss_that_is_no_number_leaves_json_that_any_prog
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
 
-    nan = torch.tensor(math.nan)
-    monkeypatch.setattr("cai.trainer.update.Updater.update", lambda self, step: (nan, nan))
+    original = Updater.accumulate
+
+    def fail(updater: Updater, x: torch.Tensor, y: torch.Tensor, step: int) -> torch.Tensor:
+        return original(updater, x, y, step) * (math.nan if step == 3 else 1)
+
+    monkeypatch.setattr(Updater, "accumulate", fail)
     assert main(["train", *TINY]) == 1
     (directory,) = run_directories(Path("outputs"))
     facts = json.loads((directory / "run.json").read_text(), parse_constant=refuse)
     assert facts["status"] == "failed"
-    assert facts["metrics"]["train/loss"] is None
+    assert facts["steps"] == 3
     assert "train/loss must be a finite number" in facts["error"]
 
 

@@ -96,7 +96,7 @@ def test_when_the_disk_is_full_at_the_end_the_first_error_is_the_one_that_counts
         raise OSError(errno.ENOSPC, "No space left on device")
 
     run = Run(tmp_path / "a", CONFIG)
-    monkeypatch.setattr("cai.run.os.replace", full)
+    monkeypatch.setattr("cai.files.os.replace", full)
     with pytest.raises(ZeroDivisionError), run:
         1 / 0  # noqa: B018
     assert read_run(tmp_path / "a")["status"] == "interrupted"

@@ -12,6 +12,7 @@ from safetensors import safe_open
 import cai
 from cai.cli import main
 from cai.config.roots import TrainConfig
+from cai.config.saved import FORMAT
 from cai.run import read_run
 from cai.tokenizer.base import Tokenizer
 from tests.conftest import TINY, run_directories, train_tiny
@@ -35,7 +36,7 @@ def test_a_run_directory_holds_everything(capsys: pytest.CaptureFixture[str]) ->
     assert facts["status"] == "finished"
     assert facts["steps"] == 6
     assert facts["overrides"] == list(TINY)
-    assert facts["fingerprints"].keys() == {"corpus", "tokenizer", "tokens"}
+    assert facts["fingerprints"].keys() == {"corpus", "tokenizer", "tokens", "ids"}
     assert facts["parameters"]["total"] > facts["parameters"]["without_embeddings"] > 0
 
     said = capsys.readouterr().out
@@ -77,7 +78,7 @@ def test_the_saved_config_is_complete_and_loads_back_equal() -> None:
     directory = train_tiny("optimizer.lr=3e-4")
     saved = cai.load_config(directory / "config.yaml", TrainConfig)
     assert saved == cai.compose([*TINY, "optimizer.lr=3e-4"])
-    assert OmegaConf.load(directory / "config.yaml").format == 1
+    assert OmegaConf.load(directory / "config.yaml").format == FORMAT
 
 
 def test_data_and_tokenizer_are_built_once_for_all_jobs_of_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,8 +95,8 @@ def test_data_and_tokenizer_are_built_once_for_all_jobs_of_a_sweep(monkeypatch: 
         for number, (layers, lr) in enumerate([(1, "0.0001"), (1, "0.0003"), (2, "0.0001"), (2, "0.0003")])
     ]
     assert len(built) == 1
-    assert len(list(Path("outputs/cache/tokens").glob("[!.]*"))) == 1
-    assert len({read_run(run)["fingerprints"]["tokens"] for run in runs}) == 1
+    assert len(list(Path("outputs/cache/tokens").glob("[!.]*"))) == FORMAT
+    assert len({read_run(run)["fingerprints"]["tokens"] for run in runs}) == FORMAT
     frozen = json.loads((sweep / "sweep.json").read_text())["jobs"]
     assert [job["config"]["model"]["n_layer"] for job in frozen] == [1, 1, 2, 2]
 

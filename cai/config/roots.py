@@ -59,7 +59,7 @@ class GenerateConfig(Config):
 
     run: str
     output_dir: OutputDir
-    checkpoint: Annotated[str, Field(pattern=r"^(best|last|step_\d{8})$")]
+    checkpoint: Annotated[str, Field(pattern=r"^(best|last|previous|step_\d{8})$")]
     question: str | None
     doc: str | None
     prompt: str | None
@@ -79,5 +79,18 @@ class GenerateConfig(Config):
             yield '@.doc goes with @.question, but there is none. Try: question="..." doc="..."'
 
 
-ROOTS: dict[str, type[Config]] = {"train": TrainConfig, "generate": GenerateConfig}
+class ReproduceOptions(Config):
+    """What counts as the same."""
+
+    check_only: bool
+    tolerance: Annotated[float, Field(ge=0)]
+
+
+class ReproduceConfig(Config):
+    """How to compare a run with its repetition."""
+
+    reproduce: ReproduceOptions
+
+
+ROOTS: dict[str, type[Config]] = {"train": TrainConfig, "generate": GenerateConfig, "reproduce": ReproduceConfig}
 """Root YAML → its class."""

@@ -15,12 +15,10 @@ from omegaconf._utils import get_omega_conf_dumper, get_yaml_loader
 from cai.config.base import Config
 from cai.config.validate import TARGET, Validation
 from cai.errors import ConfigError, RunError
+from cai.files import write_whole
 
-FORMAT = 1
+FORMAT = 2
 """Of ``config.yaml``. Raise it together with a new entry in ``UPGRADES``."""
-
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-"""Format n → a pure function from a tree of format n to the tree of format n + 1 that behaves the same."""
 
 C = TypeVar("C", bound=Config)
 
@@ -49,7 +47,7 @@ def save_config(config: Config, path: Path) -> None:
     text = _dump(tree, readable=True)
     if yaml.load(text, Loader=get_yaml_loader()) != tree:
         text = _dump(tree, readable=False)
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, text)
 
 
 def _dump(tree: dict[str, Any], readable: bool) -> str:
@@ -80,6 +78,20 @@ def load_config(path: Path, root: type[C], trusted: Collection[str] = ()) -> C:
     if config is None:
         raise ConfigError([f"{path}: {problem}" for problem in validation.problems])
     return config
+
+
+def _to_2(tree: dict[str, Any]) -> dict[str, Any]:
+    """What is done at a number that is not finite became an option; ``micro_batch_size: null`` was the whole batch."""
+    if not isinstance(trainer := tree.get("trainer"), dict):
+        return tree  # validation says what is wrong
+    trainer = {"on_nonfinite": "stop", "max_skipped": 10, **trainer}
+    if "micro_batch_size" in trainer and trainer["micro_batch_size"] is None:
+        trainer["micro_batch_size"] = trainer.get("batch_size")
+    return {**tree, "trainer": trainer}
+
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _to_2}
+"""Format n → a pure function from a tree of format n to the tree of format n + 1 that behaves the same."""
 
 
 def upgrade(tree: dict[str, Any], config_format: int, path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer as Backend
 
 from cai.config.base import Config
 from cai.errors import RunError
+from cai.files import write_whole
 from cai.markup import EOS, TAGS, Part, Tag
 
 UNKNOWN = Tag("<unk>")
@@ -104,7 +105,7 @@ class Tokenizer:
 
     def save(self, path: Path) -> None:
         """Write ``tokenizer.json``. Other programs that load it do read tags in ordinary text: see ``__init__``."""
-        path.write_text(self.backend.to_str(pretty=True), encoding="utf-8")
+        write_whole(path, self.backend.to_str(pretty=True))
 
     @classmethod
     def load(cls, path: Path) -> Tokenizer:

@@ -44,16 +44,20 @@ class TokenDataset:
 
     def batch(self, step: int, batch_size: int) -> tuple[Ids, Ids]:
         """Training inputs and targets ``(batch_size, block_size)`` of ``step``; targets are the next tokens."""
-        window = np.arange(step * batch_size, (step + 1) * batch_size)
-        epochs, positions = np.divmod(window, self.n_windows)
-        starts = np.empty_like(window)
-        for epoch in np.unique(epochs):
-            here = epochs == epoch
-            order = Permutation(self.n_windows, self.seed, int(epoch))
-            starts[here] = order(positions[here]) * self.block_size + self._offset(int(epoch))
         tokens = self._map("train")
+        starts = self._starts(step, batch_size)
         rows = np.stack([tokens[start : start + self.block_size + 1] for start in starts]).astype(np.int64)
         return rows[:, :-1], rows[:, 1:]
+
+    def locate(self, step: int, batch_size: int) -> str:
+        """Where the batch of ``step`` lies, in words: to look up the text that did harm."""
+        epoch, position = divmod(step * batch_size, self.n_windows)
+        starts = ", ".join(str(start) for start in self._starts(step, batch_size)[:8])
+        more = ", ..." if batch_size > 8 else ""
+        return (
+            f"{batch_size} windows from position {position} of epoch {epoch}, which begin at tokens {starts}{more} of"
+            f" {self.shards.path('train')}"
+        )
 
     def val_batches(self, batch_size: int, max_tokens: int | None = None) -> Iterator[tuple[Ids, Ids]]:
         """Every validation target exactly once, in order, in windows that do not overlap; the last one is filled up.
@@ -73,10 +77,27 @@ class TokenDataset:
                 y[row, : stop - start] = tokens[start + 1 : stop + 1]
             yield x, y
 
+    def _starts(self, step: int, batch_size: int) -> Ids:
+        """Where each window of the batch begins in the shard: ``(batch_size,)``."""
+        window = np.arange(step * batch_size, (step + 1) * batch_size)
+        epochs, positions = np.divmod(window, self.n_windows)
+        starts = np.empty_like(window)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            order = Permutation(self.n_windows, self.seed, int(epoch))
+            starts[here] = order(positions[here]) * self.block_size + self._offset(int(epoch))
+        return starts
+
     def _offset(self, epoch: int) -> int:
         """Where the windows of ``epoch`` begin: anywhere that leaves room for the last one."""
         slack = self.shards.train.tokens - 1 - self.n_windows * self.block_size
         return int(np.random.default_rng((self.seed, epoch)).integers(slack + 1))
 
     def _map(self, split: Split) -> NDArray[np.unsignedinteger]:
-        return np.memmap(self.shards.path(split), dtype=self.shards.dtype, mode="r")
+        try:
+            return np.memmap(self.shards.path(split), dtype=self.shards.dtype, mode="r")
+        except OSError as error:
+            raise DataError(
+                f"the token shard {error.filename or self.shards.path(split)} must stay while a run reads it, but cannot be"
+                f" read any more ({error.strerror}). Resume the run: the shards are then made anew."
+            ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ from cai.errors import DataError
 from cai.markup import plain_text
 from cai.tokenizer.base import Tokenizer
 
-FORMAT = 1
+FORMAT = 2
 """Raise when the bytes of a shard change their meaning: caches of another format are then never read."""
 
 BATCH_DOCUMENTS = 1024
@@ -41,6 +42,8 @@ class Shards:
 
     folder: Path
     fingerprint: str
+    content: str
+    """A hash of the ids themselves: equal for equal shards, whatever code made them."""
     dtype: str
     vocab_size: int
     train: SplitStats
@@ -64,6 +67,7 @@ def build_shards(corpus: Corpus, tokenizer: Tokenizer, cache: Path) -> Shards:
             "val": _write_split(corpus, "val", tokenizer, dtype, folder),
         }
         meta = {"format": FORMAT, "fingerprint": fingerprint, "dtype": dtype.name, "vocab_size": tokenizer.vocab_size}
+        meta["content"] = _content(folder)
         meta |= {split: asdict(of_split) for split, of_split in stats.items()}
         (folder / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
 
@@ -76,11 +80,20 @@ def load_shards(folder: Path) -> Shards:
     return Shards(
         folder=folder,
         fingerprint=meta["fingerprint"],
+        content=meta["content"],
         dtype=meta["dtype"],
         vocab_size=meta["vocab_size"],
         train=SplitStats(**meta["train"]),
         val=SplitStats(**meta["val"]),
     )
+
+
+def _content(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for split in ("train", "val"):
+        with (folder / f"{split}.bin").open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
 
 
 def _write_split(

@@ -1,29 +1,32 @@
 """Checkpoints: one safetensors file each, written whole or not at all, read without executing anything.
 
-Tensors are named ``model.<parameter>`` and ``optimizer.<parameter>.<state>``; everything else is one JSON text in the
-file's metadata. No pickle, so a checkpoint from a stranger is data.
+Tensors are named ``model.<parameter>``, ``optimizer.<parameter>.<state>`` and ``random.<source>``; everything else is one
+JSON text in the file's metadata. No pickle, so a checkpoint from a stranger is data. A checksum over the whole file stands
+in the metadata too: one flipped bit anywhere and the file is not taken for a checkpoint.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from cai.errors import OutputError, RunError
+from cai.files import whole_file
 
 SUFFIX = ".safetensors"
-FORMAT = 1
-"""Of a checkpoint file; in its state as ``format``."""
+FORMAT = 2
+"""Of a checkpoint file; in its state as ``format``. 1 had no checksum and no random states."""
+
+_CHECKSUM = b'"checksum":"'
+_BLANK = "0" * 64
 
 
 @dataclass(frozen=True)
@@ -31,76 +34,101 @@ class Checkpoint:
     """What a checkpoint file holds."""
 
     model: dict[str, Tensor]
-    optimizer: dict[str, dict[str, Tensor]]
+    optimizer: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     """Optimizer state by parameter name; empty in ``best``, which is there for use, not for going on."""
-    state: dict[str, Any]
-    """The trainer's own numbers: step, best validation loss, patience used, tokens seen, ..."""
+    random: dict[str, Tensor] = field(default_factory=dict)
+    """Source of randomness → its state."""
+    state: dict[str, Any] = field(default_factory=dict)
+    """The trainer's own numbers: progress, loss scaling, what the model was built from, ..."""
 
 
-def save_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer | None, state: dict[str, Any]) -> None:
-    """Write a checkpoint to ``path``: temporary name, fsync, rename. What stood at ``path`` survives a failed write.
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write ``checkpoint`` to ``path``: temporary name, fsync, rename. What stood at ``path`` survives a failed write.
 
     Raises ``OutputError`` if it cannot be written.
     """
-    tensors = {f"model.{name}": tensor.contiguous() for name, tensor in model.state_dict().items()}
-    for name, values in _state_by_name(optimizer).items() if optimizer else ():
-        tensors |= {f"optimizer.{name}.{key}": torch.as_tensor(value) for key, value in values.items()}
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    tensors = {f"model.{name}": tensor.contiguous() for name, tensor in checkpoint.model.items()}
+    for name, values in checkpoint.optimizer.items():
+        tensors |= {f"optimizer.{name}.{key}": value.contiguous() for key, value in values.items()}
+    tensors |= {f"random.{source}": value for source, value in checkpoint.random.items()}
+    metadata = {"format": "pt", "checksum": _BLANK, "state": json.dumps({"format": FORMAT, **checkpoint.state})}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, unfinished, metadata={"format": "pt", "state": json.dumps({"format": FORMAT, **state})})
-        with unfinished.open("r+b") as file:
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
+        with whole_file(path) as unfinished:
+            save_file(tensors, unfinished, metadata=metadata)
+            place, _, digest = _examine(unfinished)
+            with unfinished.open("r+b") as file:
+                file.seek(place)
+                file.write(digest.encode())
     except (OSError, SafetensorError) as error:
-        unfinished.unlink(missing_ok=True)
         needed = sum(tensor.nbytes for tensor in tensors.values()) / 2**20
         free = shutil.disk_usage(path.parent if path.parent.is_dir() else path.parent.parent).free / 2**20
         raise OutputError(
-            f"the checkpoint {path} could not be written ({error}). It needs {needed:.0f} MiB and {free:.0f} MiB are"
+            f"the checkpoint {path} could not be written ({error}). It needs {needed:.1f} MiB and {free:.1f} MiB are"
             " free. Earlier checkpoints are intact. Free some space or point output_dir elsewhere."
         ) from error
 
 
+class DamagedCheckpoint(RunError):
+    """A file that was written as a checkpoint and is none any more, or never was."""
+
+
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint into CPU memory. Raises ``RunError`` if it is missing or damaged."""
+    """Read a checkpoint into CPU memory, after its checksum has been found right.
+
+    Raises ``DamagedCheckpoint`` if a byte is not as it was written, ``RunError`` if the file is missing or of a newer CAI.
+    """
     if not path.is_file():
         raise RunError(f"a checkpoint must lie at {path}, but there is none. The run may have stopped before its first.")
-    model: dict[str, Tensor] = {}
-    optimizer: dict[str, dict[str, Tensor]] = {}
+    loaded = Checkpoint(model={})
     try:
+        _verify(path)
         with safe_open(path, framework="pt") as file:
-            state = json.loads(file.metadata()["state"])
+            loaded.state.update(json.loads(file.metadata()["state"]))
+            if loaded.state["format"] > FORMAT:
+                raise RunError(f"{path} must have a format up to {FORMAT}, but has {loaded.state['format']}. Update CAI.")
             for key in file.keys():  # noqa: SIM118  (not a dict)
                 kind, _, name = key.partition(".")
-                if kind == "model":
-                    model[name] = file.get_tensor(key)
-                else:
+                if kind == "optimizer":
                     parameter, _, entry = name.rpartition(".")
-                    optimizer.setdefault(parameter, {})[entry] = file.get_tensor(key)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path} must be a checkpoint, but is damaged or something else ({error}).") from error
-    return Checkpoint(model, optimizer, state)
+                    loaded.optimizer.setdefault(parameter, {})[entry] = file.get_tensor(key)
+                else:
+                    {"model": loaded.model, "random": loaded.random}[kind][name] = file.get_tensor(key)
+    except PermissionError as error:
+        raise RunError(f"{path} must be readable, but is not ({error.strerror}).") from error
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DamagedCheckpoint(f"{path} must be a checkpoint, but is damaged or something else ({error}).") from error
+    return loaded
 
 
-def load_weights(model: nn.Module, checkpoint: Checkpoint, source: Path) -> None:
-    """Put a checkpoint's weights into ``model``. Raises ``RunError`` naming what does not fit."""
-    own = model.state_dict()
-    for name in sorted(own.keys() | checkpoint.model.keys()):
-        here, there = (tuple(t[name].shape) if name in t else "nothing" for t in (own, checkpoint.model))
-        if here != there:
-            raise RunError(
-                f"{source} must hold weights of the configured model, but {name} is {there} there and {here} in the"
-                " model. Take the checkpoint and config.yaml from the same run."
-            )
-    model.load_state_dict(checkpoint.model)
+def _verify(path: Path) -> None:
+    """Raise ``ValueError`` unless every byte of the file is as it was written."""
+    if _CHECKSUM not in _header(path):  # format 1
+        with safe_open(path, framework="pt") as file:
+            if json.loads(file.metadata()["state"])["format"] == 1:
+                return
+    _, stored, digest = _examine(path)
+    if stored != digest:
+        raise ValueError("its checksum does not match its content")
 
 
-def _state_by_name(optimizer: Optimizer) -> dict[str, dict[str, Any]]:
-    """The optimizer's state keyed by parameter name instead of position."""
-    return {
-        name: optimizer.state[parameter]
-        for group in optimizer.param_groups
-        for name, parameter in zip(group["param_names"], group["params"], strict=True)
-        if parameter in optimizer.state
-    }
+def _header(path: Path) -> bytes:
+    """The length of the header and the header."""
+    with path.open("rb") as file:
+        length = file.read(8)
+        return length + file.read(int.from_bytes(length, "little"))
+
+
+def _examine(path: Path) -> tuple[int, str, str]:
+    """Where the checksum stands in the file, the one that stands there, and the right one: SHA-256, with zeros there."""
+    header = _header(path)
+    if header.count(_CHECKSUM) != 1:
+        raise ValueError("it has no checksum")
+    place = header.index(_CHECKSUM) + len(_CHECKSUM)
+    end = place + len(_BLANK)
+    digest = hashlib.sha256(header[:place] + _BLANK.encode() + header[end:])
+    with path.open("rb") as file:
+        file.seek(len(header))
+        while block := file.read(2**20):
+            digest.update(block)
+    return place, header[place:end].decode(errors="replace"), digest.hexdigest()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+
+from cai.errors import TrainingError
 
 if TYPE_CHECKING:
-    from cai.device import Device
-    from cai.tokens.batches import TokenDataset
+    from cai.trainer.update import Updater
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -24,24 +27,31 @@ class Evaluation:
     """The same loss per UTF-8 byte of the text: comparable across tokenizers, as ``loss`` is not."""
 
 
+def evaluate(updater: Updater, step: int, max_tokens: int | None) -> Evaluation:
+    """The model of ``updater`` as it is after ``step`` updates. Raises ``TrainingError`` if its loss is no number."""
+    loss = updater.micro_batch.fit(lambda: mean_loss(updater, max_tokens))
+    val = updater.dataset.shards.val
+    result = Evaluation(loss, loss / math.log(2) * val.tokens / val.bytes)
+    log.info("step %d: val loss %.4f, %.4f bits per byte", step, result.loss, result.bits_per_byte)
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"val/loss must be a finite number, but is {loss} after step {step}. Lower optimizer.lr by 3 to 10 times, or"
+            " raise schedule.warmup_steps. Checkpoints saved before are intact."
+        )
+    return result
+
+
 @torch.no_grad()
-def evaluate(
-    model: nn.Module,
-    dataset: TokenDataset,
-    device: Device,
-    *,
-    batch_size: int,
-    max_tokens: int | None,
-) -> Evaluation:
+def mean_loss(updater: Updater, max_tokens: int | None) -> float:
     """Mean loss over every validation target (or the first ``max_tokens``), weighted by targets, not by batches.
 
-    ``model`` (compiled or not) is left in evaluation mode.
+    The model (compiled or not) is left in evaluation mode.
     """
-    model.eval()
+    dataset, device = updater.dataset, updater.device
+    updater.forward.eval()
     total, count = 0.0, 0
-    for x, y in dataset.val_batches(batch_size, max_tokens):
+    for x, y in dataset.val_batches(updater.micro_batch.size, max_tokens):
         with device.autocast():
-            total += float(model(device.put(torch.from_numpy(x)), device.put(torch.from_numpy(y))))
+            total += float(updater.forward(device.put(torch.from_numpy(x)), device.put(torch.from_numpy(y))))
         count += int((y != dataset.ignore_index).sum())
-    loss, val = total / count, dataset.shards.val
-    return Evaluation(loss, loss / math.log(2) * val.tokens / val.bytes)
+    return total / count

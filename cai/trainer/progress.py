@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+RECENT = 20
+"""Logged losses that a new one is judged against."""
+SPIKE = 6.0
+"""Standard deviations above their mean that make a spike."""
 
 
 @dataclass
@@ -16,6 +25,16 @@ class Progress:
     best_val_loss: float | None = None
     best_step: int = 0
     evals_without_improvement: int = 0
+    owed: dict[str, float] | None = field(default_factory=dict)
+    """The metrics of ``step`` whose evaluation, samples or line in the record are still to come; ``None``: nothing is."""
+    recent_losses: list[float] = field(default_factory=list)
+    spikes: list[int] = field(default_factory=list)
+    """Steps whose logged loss stood out of those before."""
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Self:
+        """From the state of a checkpoint."""
+        return cls(**{one.name: state[one.name] for one in fields(cls) if one.name in state})
 
     def judge(self, val_loss: float) -> bool:
         """Take in an evaluation. Whether it is the best so far; the best only ever falls."""
@@ -24,6 +43,27 @@ class Progress:
             return True
         self.evals_without_improvement += 1
         return False
+
+    def watch(self, loss: float) -> str | None:
+        """Take in a logged loss; a sentence if it is a spike, far above the ones logged before it."""
+        if not math.isfinite(loss):  # an update that was passed over
+            return None
+        before, self.recent_losses = self.recent_losses, [*self.recent_losses, loss][-RECENT:]
+        if len(before) < RECENT:
+            return None
+        mean, deviation = statistics.fmean(before), statistics.pstdev(before)
+        if loss <= max(mean + SPIKE * deviation, 1.1 * mean):
+            return None
+        self.spikes = [*self.spikes, self.step]
+        return (
+            f"step {self.step}: train/loss {loss:.4f} is a spike: the last {RECENT} were {mean:.4f} ± {deviation:.4f}."
+            " If spikes come often, lower optimizer.lr or trainer.grad_clip."
+        )
+
+    def reached(self) -> dict[str, Any]:
+        """For ``run.json``."""
+        best = {"best_val_loss": self.best_val_loss, "best_step": self.best_step}
+        return {"steps": self.step, **best, "seconds": round(self.seconds, 3), "loss_spikes": self.spikes}
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,9 @@ def test_a_run_of_every_earlier_format_still_loads(path: Path, tmp_path: Path) -
 def test_the_first_format_means_what_it_meant() -> None:
     config: Any = load_config(SAVED / "format_1.yaml", TrainConfig)
     assert (config.seed, config.model.n_embd, config.optimizer.lr, config.optimizer.betas) == (1337, 128, 4e-3, (0.9, 0.95))
-    assert (config.schedule.min_lr_ratio, config.trainer.micro_batch_size, config.device.type) == (0.1, None, "auto")
+    assert (config.schedule.min_lr_ratio, config.device.type) == (0.1, "auto")
+    assert config.trainer.micro_batch_size == config.trainer.batch_size  # was null, which meant so
+    assert config.trainer.on_nonfinite == "stop"
 
 
 def test_a_saved_config_is_complete_resolved_and_plain(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def make_shards(folder: Path, train: Sequence[int], val: Sequence[int] = (1, 2, 
     for split, ids in (("train", train), ("val", val)):
         np.array(ids, dtype=dtype).tofile(folder / f"{split}.bin")
     stats = [SplitStats(documents=1, bytes=len(ids), tokens=len(ids), unknown=0) for ids in (train, val)]
-    return Shards(folder, "test", dtype, vocab_size=max(*train, *val) + 1, train=stats[0], val=stats[1])
+    return Shards(folder, "test", "test", dtype, vocab_size=max(*train, *val) + 1, train=stats[0], val=stats[1])
 
 
 def counting(folder: Path, tokens: int, block_size: int, seed: int = 1337, val_tokens: int = 3) -> TokenDataset:

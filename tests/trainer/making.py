@@ -41,7 +41,7 @@ def make_shards(folder: Path, tokens: int = 3000, seed: int = 0) -> Shards:
         ids = (np.arange(count) * 3 + random.integers(0, 3, count)) % VOCAB_SIZE
         ids.astype(np.uint16).tofile(folder / f"{split}.bin")
         stats[split] = SplitStats(documents=1, bytes=2 * count, tokens=count, unknown=0)
-    return Shards(folder, "made-up", "uint16", VOCAB_SIZE, stats["train"], stats["val"])
+    return Shards(folder, "made-up", "made-up", "uint16", VOCAB_SIZE, stats["train"], stats["val"])
 
 
 def make_trainer(

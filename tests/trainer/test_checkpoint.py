@@ -10,9 +10,14 @@ import torch
 from safetensors.torch import save_file
 
 from cai.errors import OutputError, RunError
-from cai.trainer import checkpoint as module
-from cai.trainer.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from cai.trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from cai.trainer.state import load_weights, take_weights
+from cai.trainer.trainer import Trainer
 from tests.trainer.making import make_trainer
+
+
+def weights(trainer: Trainer, **state: int) -> Checkpoint:
+    return Checkpoint(take_weights(trainer.model), state=state)
 
 
 def test_model_optimizer_and_state_come_back_as_they_were(tmp_path: Path) -> None:
@@ -42,15 +47,15 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_and_says_what_is_needed(
 ) -> None:
     trainer = make_trainer(tmp_path)
     path = tmp_path / "checkpoints" / "last.safetensors"
-    save_checkpoint(path, trainer.model, trainer.optimizer, {"step": 1})
+    save_checkpoint(path, weights(trainer, step=1))
 
     def full(tensors: object, target: Path, metadata: object) -> None:
         target.write_bytes(b"half of it")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module, "save_file", full)
+    monkeypatch.setattr("cai.trainer.checkpoint.save_file", full)
     with pytest.raises(OutputError, match=r"last\.safetensors could not be written.*No space left.*MiB.*output_dir"):
-        save_checkpoint(path, trainer.model, trainer.optimizer, {"step": 2})
+        save_checkpoint(path, weights(trainer, step=2))
     assert load_checkpoint(path).state["step"] == 1
     assert [file.name for file in path.parent.iterdir()] == ["last.safetensors"]
 
@@ -58,7 +63,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_and_says_what_is_needed(
 def test_a_damaged_checkpoint_is_told_from_a_whole_one(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path)
     path = tmp_path / "last.safetensors"
-    save_checkpoint(path, trainer.model, trainer.optimizer, {"step": 1})
+    save_checkpoint(path, weights(trainer, step=1))
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(RunError, match="damaged"):
         load_checkpoint(path)
@@ -75,6 +80,6 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
 def test_weights_of_another_shape_name_the_parameter_and_both_shapes(tmp_path: Path) -> None:
     small, wide = make_trainer(tmp_path / "a"), make_trainer(tmp_path / "b", "model.n_embd=32")
     path = tmp_path / "small.safetensors"
-    save_checkpoint(path, small.model, None, {})
+    save_checkpoint(path, weights(small))
     with pytest.raises(RunError, match=r"small\.safetensors.*c_attn\.bias is \(48,\) there and \(96,\)"):
         load_weights(wide.model, load_checkpoint(path), path)

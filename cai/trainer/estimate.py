@@ -1,0 +1,39 @@
+"""How long a run will take, before it begins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from cai import randomness
+from cai.trainer.meter import Meter
+from cai.trainer.progress import Progress
+
+if TYPE_CHECKING:
+    from cai.trainer.trainer import Trainer
+
+
+def estimate_seconds(trainer: Trainer) -> float:
+    """Expected duration of the updates and evaluations to come, from two trial passes at the end of which weights and
+    randomness are as before. What they find about memory stays: they are the first passes of a run."""
+    updater, dataset, config = trainer.updater, trainer.dataset, trainer.config
+    meter, progress = Meter(trainer.device), Progress()
+
+    def trial() -> float:
+        size = updater.micro_batch.size
+        x, y = (torch.from_numpy(array) for array in dataset.batch(0, size))
+        meter.start(progress)
+        updater.accumulate(x, y, step=0)
+        return meter.lap(progress) / size
+
+    with randomness.preserved():
+        durations = [updater.micro_batch.fit(trial) for _ in range(2)]
+    trainer.optimizer.zero_grad(set_to_none=True)
+    steps = max(0, trainer.max_steps - trainer.progress.step)
+    tokens = steps * config.batch_size * dataset.block_size
+    # A forward pass is about a third of forward and backward together.
+    limit = config.eval_max_tokens or dataset.shards.val.tokens
+    evaluations = 2 + (steps // config.eval_every if config.eval_every else 0)
+    tokens += evaluations * min(limit, dataset.shards.val.tokens) // 3
+    return min(durations) * tokens / dataset.block_size

@@ -1,0 +1,66 @@
+"""How many sequences go through the model at once: what fits."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+import torch
+
+from cai import randomness
+from cai.errors import TrainingError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class MicroBatch:
+    """The size of a forward pass. With ``auto`` it begins with the whole batch and halves whenever memory runs out."""
+
+    def __init__(self, size: int | Literal["auto"], batch_size: int) -> None:
+        self.auto = size == "auto"
+        self.batch_size = batch_size
+        self.size = batch_size if size == "auto" else size
+
+    def fit(self, work: Callable[[], T]) -> T:
+        """What ``work`` returns, called with an ever smaller ``size`` until it fits; each try draws the same numbers.
+
+        ``work`` must be repeatable: nothing it does before it runs out of memory may last. Raises ``TrainingError`` if not
+        even one sequence fits, or if ``size`` is the user's own.
+        """
+        state = randomness.capture()
+        while True:
+            try:
+                return work()
+            except RuntimeError as error:  # torch.OutOfMemoryError is one too
+                if not is_out_of_memory(error):
+                    raise
+                reason = str(error).splitlines()[0]
+            # Out of the `except` block: the error holds the frames, and they hold the memory.
+            self._shrink(reason)
+            randomness.restore(state)
+
+    def _shrink(self, reason: str) -> None:
+        if not self.auto or self.size == 1:
+            smaller = "Try trainer.micro_batch_size=auto, " if not self.auto else "Try "
+            raise TrainingError(
+                f"the device must have memory for {self.size} sequence{'s' * (self.size > 1)} at once"
+                f" (trainer.micro_batch_size), but has not: {reason} {smaller}a smaller model.block_size, model.n_embd or"
+                " model.n_layer, or device.precision=bf16."
+            )
+        before, self.size = self.size, max(n for n in range(1, self.size // 2 + 1) if self.batch_size % n == 0)
+        log.warning("out of memory with trainer.micro_batch_size=%d; going on with %d", before, self.size)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if torch.backends.mps.is_available():
+            torch.mps.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` is PyTorch's way to say that CUDA (either of its messages) or MPS has no memory left."""
+    texts = ("CUDA out of memory", "CUDA error: out of memory", "MPS backend out of memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in texts)

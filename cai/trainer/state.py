@@ -1,0 +1,82 @@
+"""Weights and optimizer state by name: taken for a checkpoint, put back from one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from cai.errors import RunError
+from cai.trainer.checkpoint import Checkpoint
+
+
+def plain_name(name: str) -> str:
+    """A parameter's name as the uncompiled model has it: ``torch.compile`` of a part adds ``_orig_mod`` to the path."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
+def take_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Every weight and buffer by its plain name."""
+    return {plain_name(name): tensor for name, tensor in model.state_dict().items()}
+
+
+def load_weights(model: nn.Module, checkpoint: Checkpoint, source: Path, options: Mapping[str, Any] | None = None) -> None:
+    """Put a checkpoint's weights into ``model``, which was built from ``options``.
+
+    Raises ``RunError`` naming the options that differ, or, if none does, the weights that do not fit.
+    """
+    there = checkpoint.state.get("model", {})
+    differing = [
+        f"model.{name}: checkpoint {there[name]}, config {value}"
+        for name, value in (options or {}).items()
+        if name in there and there[name] != value
+    ]
+    own = {plain_name(name): name for name in model.state_dict()}
+    shapes = {plain_name(name): tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    saved = {name: tuple(tensor.shape) for name, tensor in checkpoint.model.items()}
+    wrong = [name for name in sorted(shapes.keys() | saved.keys()) if shapes.get(name) != saved.get(name)]
+    if wrong:
+        name, more = wrong[0], f" and {len(wrong) - 1} more" * (len(wrong) > 1)
+        what = "; ".join(differing) or (
+            f"{name} is {saved.get(name, 'missing')} there and {shapes.get(name, 'missing')} in the model{more}"
+        )
+        raise RunError(
+            f"{source} must hold weights of the configured model, but does not: {what}."
+            " Take the checkpoint and config.yaml from the same run."
+        )
+    model.load_state_dict({own[name]: tensor for name, tensor in checkpoint.model.items()})
+
+
+def take_optimizer(optimizer: Optimizer) -> tuple[dict[str, dict[str, Tensor]], dict[str, dict[str, Any]]]:
+    """The state of each parameter by its name: what is a tensor, and what is a plain value."""
+    tensors: dict[str, dict[str, Tensor]] = {}
+    values: dict[str, dict[str, Any]] = {}
+    for name, parameter in _parameters(optimizer):
+        for key, value in optimizer.state.get(parameter, {}).items():
+            (tensors if isinstance(value, Tensor) else values).setdefault(name, {})[key] = value
+    return tensors, values
+
+
+def load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Mapping[str, Tensor]], values: Mapping[str, Any]) -> None:
+    """Put the state back. Options (rate, decay) stay those that ``optimizer`` was built with."""
+    names = {name: index for index, (name, _) in enumerate(_parameters(optimizer))}
+    if unknown := sorted((tensors.keys() | values.keys()) - names.keys()):
+        raise RunError(f"the checkpoint must be of this optimizer, but holds state of {unknown[0]} too.")
+    state = {names[name]: {**tensors.get(name, {}), **values.get(name, {})} for name in tensors.keys() | values.keys()}
+    # PyTorch decides what goes to the parameter's device; its cast to the parameter's type is undone.
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    for name, parameter in _parameters(optimizer):
+        for key, tensor in tensors.get(name, {}).items():
+            loaded = optimizer.state[parameter][key]
+            if loaded.dtype != tensor.dtype:
+                optimizer.state[parameter][key] = tensor.to(loaded.device)
+
+
+def _parameters(optimizer: Optimizer) -> Iterator[tuple[str, torch.Tensor]]:
+    for group in optimizer.param_groups:
+        for name, parameter in zip(group["param_names"], group["params"], strict=True):
+            yield plain_name(name), parameter
