@@ -29,7 +29,7 @@ from cai.data.contacts.answers import parse_answer
 from cai.data.contacts.examples import Example
 from cai.generation import GenerationConfig
 from cai.markup import prompt_parts
-from cai.run import find_run
+from cai.runs import find_run
 from cai.trained import load_trained
 
 QUESTIONS = 50

@@ -7,7 +7,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
+
+from cai.files import sync
 
 
 def cached(folder: Path, build: Callable[[Path], None]) -> Path:
@@ -21,12 +23,22 @@ def cached(folder: Path, build: Callable[[Path], None]) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if not folder.is_dir():
+            _sweep(folder.parent)
             unfinished = folder.with_name(f".{folder.name}.unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was killed
             unfinished.mkdir()
             build(unfinished)
             for path in unfinished.iterdir():  # a power cut must not leave an empty file under a name that promises content
-                with path.open("r+b") as file:
-                    os.fsync(file.fileno())
+                sync(path)
             os.replace(unfinished, folder)
     return folder
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what killed processes left of other results, unless someone is at work on them."""
+    for unfinished in parent.glob(".*.unfinished"):
+        try:
+            with FileLock(unfinished.with_suffix(".lock"), timeout=0):
+                shutil.rmtree(unfinished, ignore_errors=True)
+        except Timeout:
+            continue

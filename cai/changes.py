@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from cai.composition import HydraSession, compose, set_value
 from cai.config.roots import TrainConfig
 from cai.config.saved import to_tree
 from cai.config.validate import TARGET, Validation, leaf_paths
+from cai.device import DeviceConfig
 from cai.errors import ConfigError
 from cai.grammar import read_overrides
 from cai.overrides import Arguments
@@ -16,63 +18,90 @@ CADENCES = {f"trainer.{key}" for key in ("log_every", "eval_every", "sample_ever
 """How often things are done that change no loss."""
 NONFINITE = {"trainer.on_nonfinite", "trainer.max_skipped"}
 """They take effect where the run would otherwise have ended."""
+INEXACT = "losses may differ in their last digits from here on"
 LENGTHS = ("trainer.max_steps", "trainer.max_epochs")
 
 
-def apply_changes(config: TrainConfig, arguments: Arguments) -> TrainConfig:
-    """``config`` with the overrides of a command line; of groups, only ``device`` can be chosen anew.
+Changes = dict[str, tuple[Any, Any]]
+"""Dotted path → (value in the run, value now)."""
 
-    Raises ``ConfigError`` with every problem.
+
+def change(
+    saved: TrainConfig, arguments: Arguments, refusals: Callable[[Changes, TrainConfig], list[str]]
+) -> tuple[TrainConfig, Changes]:
+    """``saved`` with the overrides of a command line, and what they change; of groups, only ``device`` can be chosen anew.
+
+    ``refusals`` gives a sentence for each change that must not be. Raises ``ConfigError`` with every problem.
     """
-    tree, problems = to_tree(config), list(arguments.problems)
+    before = to_tree(saved)
+    tree, problems = to_tree(saved), list(arguments.problems)
     with HydraSession("train", arguments) as session:
         overrides, hydras, more = read_overrides(arguments.rest, session.loader)
-        groups = session.loader.list_groups("")
+        groups, devices = session.loader.list_groups(""), session.loader.get_group_options("device")
     problems += more + [f"`{override.key_or_group}` must be left out: a run goes on without Hydra." for override in hydras]
-    known = leaf_paths(tree)
-    for override in overrides:
-        key = override.key_or_group
+    for override in sorted(overrides, key=lambda one: one.key_or_group not in groups):  # a choice, then its options
+        key, value = override.key_or_group, None if override.is_sweep_override() else override.value()
         if override.is_sweep_override() or override.is_delete():
             problems.append(f"`{key}` must be given one value, but is {override.input_line}.")
-        elif key == "device":
-            tree[key] = to_tree(compose([f"device={override.value()}"]))[key]
+        elif key == "device" and value in devices:
+            tree[key] = to_tree(compose([f"device={value}"]))[key]
         elif key in groups:
-            problems.append(f"`{key}` must stay as it is in the run, but is {override.value()}. Leave it out.")
+            there = f"one of {', '.join(devices)}" if key == "device" else "left out, as it stays as it is in the run"
+            problems.append(f"`{key}` must be {there}, but is {value}.")
         else:
-            set_value(tree, key, override.value())
+            set_value(tree, key, value)
     for key, text in arguments.verbatim.items():
         set_value(tree, key, text)
-    validation = Validation(trusted=arguments.trusted, known_paths=known)
-    changed = validation.build(tree, TrainConfig)
-    if changed is None or problems:
-        raise ConfigError(list(dict.fromkeys([*problems, *validation.problems])))
-    return changed
+    validation = Validation(trusted=arguments.trusted, known_paths=leaf_paths(before))
+    config = validation.build(tree, TrainConfig)
+    old, new = _leaves(before), _leaves(tree)
+    changes = {path: (old[path], new.get(path)) for path in old if old[path] != new.get(path)}
+    problems += [*refusals(changes, saved), *validation.problems]
+    if config is None or problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    return config, changes
 
 
-def differences(before: TrainConfig, after: TrainConfig) -> dict[str, tuple[Any, Any]]:
-    """Dotted path → (value before, value after), where they differ."""
-    old, new = _leaves(to_tree(before)), _leaves(to_tree(after))
-    return {path: (old.get(path), new.get(path)) for path in {**old, **new} if old.get(path) != new.get(path)}
+def named_options(arguments: Arguments) -> set[str]:
+    """The dotted paths that a command line decides, whether the value is another than before or not."""
+    keys = {word.lstrip("+").partition("=")[0] for word in arguments.typed}
+    return keys | {f"device.{option}" for option in DeviceConfig.model_fields if "device" in keys}
 
 
-def check_changes(changed: dict[str, tuple[Any, Any]], config: TrainConfig) -> list[str]:
-    """A sentence for each change that costs exactness. Raises ``ConfigError`` for those that would make it another run."""
-    problems, costs = [], []
-    for path, (before, after) in changed.items():
-        if path.startswith("device.") or path == "trainer.micro_batch_size":
-            costs.append(f"{path} was {before} and is {after}: losses may differ in their last digits from here on")
-        elif path in LENGTHS:
-            if before is None or after is None or after <= before:
+def refusals_on_resuming(changes: Changes, saved: TrainConfig) -> list[str]:
+    """A sentence for each change that would make it another run."""
+    problems = []
+    for path, (before, after) in changes.items():
+        if path in LENGTHS:
+            if not _is_number(before) or not _is_number(after) or after <= before:
                 problems.append(f"`{path}` may only be raised, but was {before} and is {after}. Give more than {before}.")
-        elif path == "trainer.eval_every" and config.trainer.patience:
+        elif path == "trainer.eval_every" and saved.trainer.patience:
             problems.append(
                 f"`{path}` must stay {before} in a run with trainer.patience, which counts evaluations, but is {after}."
             )
-        elif path not in CADENCES | NONFINITE | {"output_dir"} and not path.endswith(".path"):
+        elif not may_move(path) and path not in CADENCES | NONFINITE | {"trainer.micro_batch_size"}:
             problems.append(f"`{path}` must stay {before} as in the run, but is {after}. Leave it out, or start a new run.")
-    if problems:
-        raise ConfigError(problems)
-    return costs
+    return problems
+
+
+def may_move(path: str) -> bool:
+    """Whether an option says where things are or what computes, not what is computed."""
+    return path == "output_dir" or path.startswith("device.") or path.endswith(".path")
+
+
+def costs(changes: Changes) -> list[str]:
+    """A sentence for each allowed change that may not be without consequence."""
+    found = []
+    for path, (before, after) in changes.items():
+        if path.startswith("device.") or path == "trainer.micro_batch_size":
+            found.append(f"{path} was {before} and is {after}: {INEXACT}")
+        elif path.endswith(".path") and not path.startswith("data."):
+            found.append(f"{path} was {before} and is {after}: it must hold the same, which is checked for data alone")
+    return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
 
 
 def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -83,13 +84,25 @@ class ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        tqdm.write(record.getMessage(), file=sys.stdout)
+        try:
+            tqdm.write(record.getMessage(), file=sys.stdout)
+        except BrokenPipeError:  # `cai train | head`: a run does not end because nobody reads on; its train.log has it all
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+
+
+def _log_of_thread(hook: threading.ExceptHookArgs) -> None:
+    """A full disk ends TensorBoard's writer thread; the main thread gets the same error, and tells it in a sentence."""
+    if issubclass(hook.exc_type, OSError):
+        logging.getLogger("cai").debug("in a thread: %s", hook.exc_value)
+    else:
+        threading.__excepthook__(hook)
 
 
 def _log_to_console() -> None:
     logger = logging.getLogger("cai")
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    threading.excepthook = _log_of_thread
     if not any(isinstance(handler, ConsoleHandler) for handler in logger.handlers):
         logger.addHandler(ConsoleHandler())
 

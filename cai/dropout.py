@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 class Dropout(nn.Module):
     """Zeroes each element with probability ``p`` while training and scales the rest by 1/(1-p) (arXiv:1207.0580).
 
-    What is zeroed in row b is decided by ``keys[b]`` alone, see ``set_keys``. Without keys it is ``torch.nn.Dropout``.
+    What is zeroed in row b is decided by ``keys[b]`` alone, see ``keyed``. Without keys it is ``torch.nn.Dropout``.
     """
 
     keys: Tensor | None = None
@@ -47,16 +49,21 @@ def random_bits(keys: Tensor, count: int) -> Tensor:
     return (bits ^ (bits >> 16 & 0xFFFF)) & 0x7FFFFFFF
 
 
-def set_keys(model: nn.Module, seed: int, step: int, sequences: range) -> None:
+@contextmanager
+def keyed(model: nn.Module, seed: int, step: int, sequences: range) -> Iterator[None]:
     """Key every ``Dropout`` of ``model`` for a forward pass over these sequences of the step's batch."""
     layers = [module for module in model.modules() if isinstance(module, Dropout) and module.p]
-    if not layers:
-        return
-    digests = b"".join(_digest(seed, step, sequence, place) for place in range(len(layers)) for sequence in sequences)
-    keys = torch.frombuffer(bytearray(digests), dtype=torch.int32).view(len(layers), len(sequences), 2)
-    keys = keys.to(next(model.parameters()).device, non_blocking=True)  # (places, B, 2), one copy for all
-    for place, layer in enumerate(layers):
-        layer.keys = keys[place]
+    if layers:
+        digests = b"".join(_digest(seed, step, sequence, place) for place in range(len(layers)) for sequence in sequences)
+        keys = torch.frombuffer(bytearray(digests), dtype=torch.int32).view(len(layers), len(sequences), 2)
+        keys = keys.to(next(model.parameters()).device)  # (places, B, 2), one copy for all
+        for place, layer in enumerate(layers):
+            layer.keys = keys[place]
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.keys = None
 
 
 def _digest(*numbers: int) -> bytes:

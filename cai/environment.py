@@ -13,6 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from cai.config.base import Config
+
 PACKAGES = ("torch", "numpy", "tokenizers", "safetensors", "hydra-core", "omegaconf", "pydantic", "tensorboard")
 
 
@@ -24,6 +26,13 @@ def describe_code(own: Iterable[str] = ()) -> dict[str, Any]:
     facts = _describe_cai()
     hashes = {package: _hash([path for _, path in sources_of(package)]) for package in own}
     return facts | ({"own": hashes} if hashes else {})
+
+
+def own_packages(config: Config) -> list[str]:
+    """The top-level packages that components of ``config`` come from, CAI's own left out."""
+    parts = (type(getattr(config, name)) for name in type(config).model_fields)
+    tops = {part.__module__.partition(".")[0] for part in parts if issubclass(part, Config)}
+    return sorted(tops - {"cai"})
 
 
 def sources_of(package: str) -> list[tuple[Path, Path]]:
@@ -51,11 +60,11 @@ def _describe_cai() -> dict[str, Any]:
     if commit is None or not _git("ls-files", "--", Path(__file__).name, folder=package):
         return {"commit": None, "sources": _hash(sorted(package.rglob("*.py")))}
     root, places = package.parent, ("cai", "conf", "experiments")
-    diff = _git("diff", "HEAD", "--", *places, folder=root)
-    untracked = _git("ls-files", "--others", "--exclude-standard", "--", *places, folder=root)
+    diff = _git("diff", "--no-ext-diff", "HEAD", "--", *places, folder=root)
+    untracked = _git("ls-files", "-z", "--others", "--exclude-standard", "--", *places, folder=root)
     if diff is None or untracked is None:
         return {"commit": commit.strip(), "dirty": None}
-    hashes = {name: _hash([root / name]) for name in untracked.splitlines()}
+    hashes = {name: _hash([root / name]) for name in untracked.split("\0") if name}
     return {"commit": commit.strip(), "dirty": bool(diff or hashes), "diff": diff, "untracked": hashes}
 
 
@@ -68,6 +77,11 @@ def describe_versions() -> dict[str, str]:
 def describe_machine() -> dict[str, Any]:
     """Processor and system, without names of hosts or people."""
     return {"system": platform.platform(), "processor": platform.machine(), "cpu_count": os.cpu_count()}
+
+
+def fingerprint_of_file(path: Path) -> str:
+    """16 hex digits over the bytes of a file."""
+    return _hash([path])
 
 
 def _hash(files: list[Path]) -> str:

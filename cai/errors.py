@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 
 
@@ -42,3 +43,8 @@ class OutputError(CaiError, OSError):
 
 class TrainingError(CaiError, RuntimeError):
     """Training cannot go on, for instance because the loss is not finite."""
+
+
+def is_full(error: OSError) -> bool:
+    """Whether the disk, or the user's share of it, has no room left."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

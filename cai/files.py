@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cai.errors import OutputError, is_full
+
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, keep_as: Path | None = None) -> Iterator[Path]:
     """A temporary name beside ``path`` to write to. When the block ends well it is synced and takes ``path``'s place.
 
+    What stood at ``path`` is kept under the name ``keep_as``, if one is given, once the new file is whole.
     If the block fails nothing is left of it; if the process is killed, ``sweep_unfinished`` removes what is.
     """
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         yield unfinished
         sync(unfinished)
+        if keep_as is not None and path.is_file():
+            second_name(path, keep_as)
         os.replace(unfinished, path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
@@ -26,10 +32,46 @@ def whole_file(path: Path) -> Iterator[Path]:
     _sync_folder(path.parent)
 
 
+def second_name(path: Path, name: Path) -> None:
+    """Another name for the same bytes, in one instant; a copy where the file system has no hard links."""
+    unfinished = name.with_name(f".{name.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    try:
+        try:
+            os.link(path, unfinished)
+        except OSError:
+            shutil.copyfile(path, unfinished)
+            sync(unfinished)
+        os.replace(unfinished, name)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
 def write_whole(path: Path, text: str) -> None:
-    """``text`` as the UTF-8 file ``path``: all of it, or what stood there before."""
-    with whole_file(path) as unfinished:
+    """``text`` as the UTF-8 file ``path``: all of it, or what stood there before. Raises ``OutputError``."""
+    with told(path), whole_file(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """An ``OSError`` inside as an ``OutputError`` about ``path``: a full disk gives one that does not know its file."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        remedy = f"Free some space ({free_mib(path):.1f} MiB are free)" if is_full(error) else "Make it writable"
+        raise OutputError(
+            f"{path} could not be written ({error.strerror or error}). {remedy}, then resume the run."
+        ) from error
+
+
+def free_mib(path: Path) -> float:
+    """MiB that are free on the disk of ``path``, which may not exist yet or any more."""
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    return shutil.disk_usage(there).free / 2**20
 
 
 def sync(path: Path) -> None:

@@ -15,7 +15,7 @@ from cai.composition import HydraSession
 from cai.config.roots import GenerateConfig
 from cai.markup import ANSWER_START, Part, parse_tags, plain_text, prompt_parts
 from cai.overrides import parse_arguments, refuse_sweep
-from cai.run import find_run
+from cai.runs import find_run
 from cai.trained import TrainedRun, load_trained
 
 

@@ -46,7 +46,7 @@ Run a saved config again in a new directory and compare config, data, code, envi
   cai reproduce copied_run data.path=elsewhere/my.txt             the same text in another place
   PYTHONPATH=copied_run/code cai reproduce copied_run trust=my_package   with the components it was trained with
 
-Exit code 0: all losses are equal to the bit. 3: within reproduce.tolerance. 1: they part; it says where and how far.""",
+Exit code 0: all losses are equal to the bit. 3: within reproduce.tolerance. 4: they part; it says where and how far.""",
 }
 
 

@@ -57,16 +57,20 @@ def read_losses(directory: Path) -> Losses:
     path = directory / METRICS
     if not path.is_file():
         raise RunError(f"{directory} must have a {METRICS} to compare with, but has none.")
-    entries = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-    return {(entry["step"], tag): entry[tag] for entry in entries for tag in LOSSES if tag in entry}
+    try:
+        entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return {(entry["step"], tag): entry[tag] for entry in entries for tag in LOSSES if tag in entry}
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} must have one JSON object with a step on each line, but has not ({error}).") from error
 
 
-def compare_losses(before: Losses, now: Losses) -> Comparison:
-    """Compare to the bit, in the order of steps. A step that only one of them has is a difference."""
+def compare_losses(before: Losses, now: Losses, *, same_steps: bool = True) -> Comparison:
+    """Compare to the bit, in the order of steps. A step that only one has is a difference, unless not ``same_steps``."""
+    keys = before.keys() | now.keys() if same_steps else before.keys() & now.keys()
     partings = [
         Parting(step, tag, before.get((step, tag)), now.get((step, tag)))
-        for step, tag in sorted(before.keys() | now.keys())
+        for step, tag in sorted(keys)
         if before.get((step, tag), math.inf) != now.get((step, tag), math.inf)
     ]
     widest = max(partings, key=lambda parting: parting.relative, default=None)
-    return Comparison(len(before), partings[0] if partings else None, widest)
+    return Comparison(len(keys), partings[0] if partings else None, widest)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 
 from cai.config.roots import TrainConfig
 from cai.schedule.base import ScheduleConfig
 from cai.tokens.shards import Shards
-from cai.trainer.checkpoint import Checkpoint
 from cai.trainer.trainer import Trainer
 
 
@@ -55,10 +55,10 @@ def describe_plan(config: TrainConfig, trainer: Trainer, *, note: str, seconds: 
     return "\n".join([*lines, *(_wrapped("warning", text) for text in _warnings(config, shards, trainer))])
 
 
-def describe_resumption(trainer: Trainer, source: Path, checkpoint: Checkpoint, schedule: ScheduleConfig) -> str:
-    """From where a run goes on; and, if it is longer now, how its learning rate does."""
-    step, before = checkpoint.state["step"], checkpoint.state["max_steps"]
-    lines = [f"  {'resumes':<11}at step {step:,} of {trainer.max_steps:,}, from {source.name}"]
+def describe_resumption(trainer: Trainer, state: Mapping[str, Any], schedule: ScheduleConfig) -> str:
+    """From where a run goes on, given a checkpoint's ``state``; and, if it is longer now, how its learning rate does."""
+    step, before = state["step"], state["max_steps"]
+    lines = [f"  {'resumes':<11}at step {step:,} of {trainer.max_steps:,}"]
     if before != trainer.max_steps:
         old, new = schedule.build(before)(min(step, before - 1)), schedule.build(trainer.max_steps)(step)
         text = (

@@ -8,6 +8,7 @@ from typing import Any
 
 from cai.config.roots import TrainConfig
 from cai.environment import describe_code, describe_machine, describe_versions
+from cai.errors import RunError
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,11 @@ def as_recorded(config: TrainConfig, facts: Mapping[str, Any], chosen: Collectio
     }
     if update.get("type", device.type) != found.get("type"):
         update.pop("precision", None)  # another device decides for itself
-    return config.model_copy(update={"device": device.model_copy(update=update)})
+    try:
+        device = type(device).model_validate({**device.model_dump(), **update})
+    except ValueError as error:
+        raise RunError(f"the run.json must record a device that there is, but records {found}.") from error
+    return config.model_copy(update={"device": device})
 
 
 def compare_surroundings(facts: Mapping[str, Any]) -> Iterator[Fact]:

@@ -12,15 +12,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cai.changes import apply_changes, differences
+from cai.changes import CADENCES, Changes, change, may_move, named_options
 from cai.composition import HydraSession
 from cai.config.roots import ReproduceConfig, ReproduceOptions, TrainConfig
 from cai.config.saved import load_config
-from cai.errors import ConfigError, RunError
-from cai.losses import compare_losses, read_losses
+from cai.environment import fingerprint_of_file
+from cai.errors import RunError
+from cai.losses import Losses, compare_losses, read_losses
 from cai.overrides import named_run, parse_arguments
 from cai.recorded import Fact, as_recorded, compare_facts, compare_surroundings
-from cai.run import CONFIG, TOKENIZER, claim_directory, find_run, read_run
+from cai.run import TOKENIZER, claim_directory
+from cai.runs import CONFIG, find_run, read_run
 from cai.signals import listening
 from cai.tokenizer.base import Tokenizer
 from cai.tokens.shards import build_shards
@@ -28,32 +30,28 @@ from cai.train import check_surroundings, exit_code_of, train_in
 
 log = logging.getLogger(__name__)
 
-PARTED, WITHIN_TOLERANCE = 1, 3
-"""Exit codes; 0 is for equal to the bit."""
+WITHIN_TOLERANCE, DIFFERENT = 3, 4
+"""Exit codes; 0 is for equal to the bit, 1 and 2 for a repetition that did not come to its end."""
 
 
 def main(words: Sequence[str]) -> int:
-    """The ``reproduce`` verb: 0 if all is equal to the bit, 3 if the losses are within tolerance, 1 if they are not."""
+    """The ``reproduce`` verb: 0 if all is equal to the bit, 3 if the losses are within tolerance, 4 if they are not."""
     name, arguments = named_run("reproduce", [word for word in words if not word.startswith("reproduce.")])
     with HydraSession("reproduce", parse_arguments([word for word in words if word.startswith("reproduce.")])) as session:
         options = session.jobs(ReproduceConfig)[0].config.reproduce
     original = find_run(name, Path(arguments.verbatim.get("output_dir", "outputs")).expanduser())
     saved = load_config(original / CONFIG, TrainConfig, arguments.trusted)
-    config = apply_changes(saved, arguments)
-    changed = differences(saved, config)
-    if wrong := [path for path in changed if not _may_change(path)]:
-        raise ConfigError(
-            [f"`{path}` must stay as in the run; reproduce takes *.path and device.* alone." for path in wrong]
-        )
+    config, changed = change(saved, arguments, refusals)
     facts = read_run(original)
     if facts["status"] != "finished":
         raise RunError(f"{original} must be a finished run, but is {facts['status']}. Finish it: cai resume {original}")
-    recorded = as_recorded(config, facts, changed)
+    recorded = as_recorded(config, facts, named_options(arguments))
     check_surroundings([recorded])
+    losses = read_losses(original)
     with listening():
         same_data, same_rest = check(original, config, changed, facts)
         if options.check_only or not same_data:
-            return 0 if same_data and same_rest else PARTED
+            return 0 if same_data and same_rest else DIFFERENT
         directory = claim_directory(Path(config.output_dir).expanduser() / config.name)
         log.info("\nreproducing %s in %s", original, directory)
 
@@ -62,27 +60,32 @@ def main(words: Sequence[str]) -> int:
             train_in(directory, config, facts.get("overrides", ()), recorded, **found)
 
         failed = exit_code_of(task, directory, arguments.trust())
-    return failed or report(original, directory, options)
+    return failed or report(original, losses, directory, options)
 
 
-def _may_change(path: str) -> bool:
-    """Where things are, and what computes; not what is computed."""
-    return path == "output_dir" or path.startswith("device.") or path.endswith(".path")
+def refusals(changes: Changes, _: TrainConfig) -> list[str]:
+    """A sentence for each change that would make it another run."""
+    return [
+        f"`{path}` must stay {before} as in the run, but is {after}; reproduce takes *.path and device.* alone."
+        for path, (before, after) in changes.items()
+        if not may_move(path)
+    ]
 
 
-def check(
-    original: Path, config: TrainConfig, changed: Mapping[str, tuple[Any, Any]], facts: Mapping[str, Any]
-) -> tuple[bool, bool]:
+def check(original: Path, config: TrainConfig, changed: Changes, facts: Mapping[str, Any]) -> tuple[bool, bool]:
     """Compare what there is before any training, and say so. Whether the data are the same, and whether all else is."""
-    options = [Fact(path, str(before), str(now)) for path, (before, now) in changed.items()]
+    now = fingerprint_of_file(original / CONFIG)
+    options = [Fact("config.yaml", facts.get("config", now), now)]
+    options += [Fact(path, str(before), str(now)) for path, (before, now) in changed.items()]
     data = list(compare_data(original, config, facts))
     surroundings = list(compare_surroundings(facts))
-    config_facts = options or [Fact("options", "equal", "equal")]
-    log.info("%s", "\n".join([*table("config", config_facts), *table("data", data), *table("surroundings", surroundings)]))
+    log.info("%s", "\n".join([*table("config", options), *table("data", data), *table("surroundings", surroundings)]))
     for entry in facts.get("resumed", []):
         if entry["changed"]:
             log.info("note: it was resumed at step %s with other options: %s", entry["step"], entry["changed"])
-    return all(fact.same for fact in data), all(fact.same for fact in [*surroundings, *options])
+    return all(fact.same for fact in data), all(
+        fact.same or fact.name == "output_dir" or fact.name.endswith(".path") for fact in [*surroundings, *options]
+    )
 
 
 def compare_data(original: Path, config: TrainConfig, facts: Mapping[str, Any]) -> Iterator[Fact]:
@@ -97,14 +100,15 @@ def compare_data(original: Path, config: TrainConfig, facts: Mapping[str, Any]) 
         yield Fact("token shards", before["tokens"], shards.fingerprint)
 
 
-def report(original: Path, directory: Path, options: ReproduceOptions) -> int:
+def report(original: Path, losses: Losses, directory: Path, options: ReproduceOptions) -> int:
     """Say how the two runs compare. Returns the exit code."""
     before, now = read_run(original), read_run(directory)
     rows = [Fact(key, str(value), str(now["device"].get(key))) for key, value in before["device"].items()]
     rows += [Fact("micro_batch_size", str(before.get("micro_batch_size")), str(now["micro_batch_size"]))]
     rows += [Fact(f"{key} fingerprint", value, now["fingerprints"][key]) for key, value in before["fingerprints"].items()]
     rows += compare_facts(before, now)
-    comparison = compare_losses(read_losses(original), read_losses(directory))
+    resumed = [path for entry in before.get("resumed", []) for path in entry["changed"]]
+    comparison = compare_losses(read_losses(original), read_losses(directory), same_steps=not CADENCES.intersection(resumed))
     lines = ["", *table("compared", rows)]
     if comparison.first is None:
         log.info("%s", "\n".join([*lines, f"reproduced: all {comparison.count} losses are equal to the bit"]))
@@ -116,7 +120,7 @@ def report(original: Path, directory: Path, options: ReproduceOptions) -> int:
         f"  the widest apart is {comparison.widest} (reproduce.tolerance={options.tolerance:g})",
     ]
     log.info("%s", "\n".join(lines))
-    return WITHIN_TOLERANCE if within else PARTED
+    return WITHIN_TOLERANCE if within else DIFFERENT
 
 
 def table(title: str, facts: Sequence[Fact]) -> list[str]:
@@ -124,5 +128,5 @@ def table(title: str, facts: Sequence[Fact]) -> list[str]:
     lines = [f"{title}:"]
     for fact in facts:
         what = f"equal      {fact.now}" if fact.same else f"DIFFERENT  was {fact.before}, is {fact.now}"
-        lines.append(f"  {fact.name:<21}{what}")
+        lines.append(f"  {fact.name:<24}{what}")
     return lines

@@ -8,19 +8,21 @@ if __name__ == "__main__":  # before PyTorch is imported, which reads an environ
     raise SystemExit(run_verb("resume"))
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cai.changes import LENGTHS, apply_changes, check_changes, differences
+from cai.changes import INEXACT, LENGTHS, change, costs, named_options, refusals_on_resuming
 from cai.config.roots import TrainConfig
 from cai.config.saved import load_config
-from cai.errors import RunError
+from cai.environment import fingerprint_of_file
+from cai.errors import ConfigError, RunError
 from cai.overrides import Arguments, named_run
 from cai.recorded import as_recorded, compare_surroundings
-from cai.run import CONFIG, STATUS, Run, find_run, read_run
+from cai.run import Run
+from cai.runs import CONFIG, STATUS, find_run, read_run
 from cai.signals import listening
-from cai.summary import describe_end
+from cai.summary import describe_end, describe_finished
 from cai.train import check_surroundings, exit_code_of, train
 from cai.trainer.folder import CheckpointFolder
 
@@ -32,45 +34,54 @@ def main(words: Sequence[str]) -> int:
     name, arguments = named_run("resume", words)
     directory = find_directory(name, Path(arguments.verbatim.get("output_dir", "outputs")).expanduser())
     saved = load_config(directory / CONFIG, TrainConfig, arguments.trusted)
-    config = apply_changes(saved, arguments)
-    changed = differences(saved, config)
-    costs = check_changes(changed, saved)
+    config, changed = change(saved, arguments, refusals_on_resuming)
     facts = read_run(directory) if (directory / STATUS).is_file() else {}
-    if facts.get("status") == "finished" and not changed.keys() & set(LENGTHS):
-        log.info(
-            "already finished: %s (%d steps). More steps: cai resume %s trainer.max_steps=%d",
-            directory,
-            facts["steps"],
-            directory,
-            2 * facts["steps"],
-        )
+    if facts.get("status") == "finished" and not (changed.keys() & set(LENGTHS) and facts["steps"] == facts["max_steps"]):
+        log.info(describe_finished(directory, saved, facts, arguments.trust()))
         return 0
-    for cost in costs:
-        log.info("note: %s", cost)
+    if facts.get("config", now := fingerprint_of_file(directory / CONFIG)) != now:
+        raise ConfigError(
+            f"{directory / CONFIG} must be as the run wrote it (fingerprint {facts['config']}), but was edited (now {now})."
+            " Undo that, and give what may change on the command line: cai resume --help"
+        )
+    others = {fact.name: fact.now for fact in compare_surroundings(facts) if not fact.same} if facts else {}
+    for note in (*costs(changed), *(f"{key} is another than before, {value}: {INEXACT}" for key, value in others.items())):
+        log.info("note: %s", note)
+    recorded = as_recorded(config, facts, named_options(arguments))
+    notes = {"changed": {path: after for path, (_, after) in changed.items()}, "other": others}
+
+    def task() -> None:
+        with Run(directory, config, arguments.typed, resumes=notes) as run:
+            result = train(recorded, run, source=newest_checkpoint(directory, facts))
+        original = Arguments(typed=run.facts["overrides"], trusted=arguments.trusted)
+        again = original.again(without="optimizer.lr")
+        log.info(describe_end(directory, result, config, again=again, trust=arguments.trust()))
+
     with listening():
-        check_surroundings([as_recorded(config, facts, changed)])
-        return exit_code_of(lambda: go_on(directory, config, changed, arguments), directory, arguments.trust())
+        check_surroundings([recorded])
+        return exit_code_of(task, directory, arguments.trust())
 
 
 def find_directory(name: str, output_dir: Path) -> Path:
     """The run to go on with. Raises ``RunError`` for a sweep, which is no run, and for a folder that is neither."""
     if (Path(name).expanduser() / "sweep.json").is_file():
         raise RunError(f"resume must be given a run, but {name} is a sweep. Give one of its jobs: cai resume {name}/<job>")
-    return find_run(name, output_dir)
+    return find_run(name, output_dir, checkpoint=None)
 
 
-def go_on(directory: Path, config: TrainConfig, changed: dict[str, tuple[Any, Any]], arguments: Arguments) -> None:
-    """Train to the end, under the circumstances that the run recorded."""
-    with Run(directory, config, arguments.typed, resumes=True) as run:
-        found = CheckpointFolder(directory / "checkpoints").newest()
-        if found is None:
-            log.info("resuming %s from its beginning, as it has no checkpoint", directory)
-        elif others := [fact for fact in compare_surroundings(run.facts) if not fact.same]:
-            told = ", ".join(f"{fact.name} was {fact.before}, is {fact.now}" for fact in others)
-            log.info("note: losses may differ in their last digits from here on, as not all is as it was: %s", told)
-        if "started" in run.facts:
-            run.resumed(found[1].state["step"] if found else 0, {path: after for path, (_, after) in changed.items()})
-        result = train(as_recorded(config, run.facts, changed), run, found)
-    original = Arguments(typed=run.facts["overrides"], trusted=arguments.trusted)
-    again = original.again(without="optimizer.lr")
-    log.info(describe_end(directory, result, config, again=again, trust=arguments.trust()))
+def newest_checkpoint(directory: Path, facts: Mapping[str, Any]) -> Path | None:
+    """What the run goes on from; ``None`` for one that had saved nothing yet.
+
+    Raises ``RunError`` if what was saved is gone: to begin anew in silence would throw the records away.
+    """
+    checkpoints = CheckpointFolder(directory / "checkpoints")
+    if (source := checkpoints.newest()) is not None:
+        log.info("resuming %s from %s", directory, source.name)
+        return source
+    if facts.get("status") == "finished" or facts.get("saved_step"):
+        raise RunError(
+            f"{checkpoints.path} must hold the checkpoint that the run has saved, but holds none. Put it back, or start a"
+            " new run."
+        )
+    log.info("resuming %s from its beginning, as nothing was saved yet", directory)
+    return None

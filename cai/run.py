@@ -11,18 +11,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from cai.config.base import Config
 from cai.config.saved import save_config
-from cai.environment import copy_sources, describe_code, describe_machine, describe_versions
+from cai.environment import (
+    copy_sources,
+    describe_code,
+    describe_machine,
+    describe_versions,
+    fingerprint_of_file,
+    own_packages,
+)
 from cai.errors import CaiError, OutputError, RunError
 from cai.files import sweep_unfinished, write_whole
-from cai.interruption import deferred, requested
+from cai.interruption import deferred, is_interruption
+from cai.runs import CONFIG, STATUS, lock_of, read_facts
 
 log = logging.getLogger(__name__)
 
-CONFIG, STATUS, LOG, TOKENIZER, CODE = "config.yaml", "run.json", "train.log", "tokenizer.json", "code"
+LOG, TOKENIZER, CODE = "train.log", "tokenizer.json", "code"
 
 
 def claim_directory(parent: Path) -> Path:
@@ -54,18 +62,25 @@ class LogFile(logging.FileHandler):
 class Run:
     """One run's directory while it is being written. A context manager: however the block ends, ``run.json`` says so."""
 
-    def __init__(self, directory: Path, config: Config, overrides: Sequence[str] = (), *, resumes: bool = False) -> None:
-        """Raises ``RunError`` if another process is writing there, or, unless it ``resumes``, if a run is there already."""
+    def __init__(
+        self, directory: Path, config: Config, overrides: Sequence[str] = (), *, resumes: Mapping[str, Any] | None = None
+    ) -> None:
+        """Raises ``RunError`` if another process is writing there, or, unless it ``resumes``, if a run is there already.
+
+        ``resumes``: notes about a run that is taken up again. Nothing of it is touched before ``go_on``: whatever is refused
+        until then leaves it as it was.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        self._lock = _lock(directory)
+        self._lock = lock_of(directory)
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise RunError(f"{directory} must be free, but another process is writing a run there.") from None
         try:
             with deferred(then_raise=False):  # the next record raises it, when the status can be put right
-                self._begin(config, overrides, resumes)
+                self._resumes = resumes
+                self._open(config, overrides)
         except OSError as error:
             self._lock.release()
             raise OutputError(
@@ -76,26 +91,13 @@ class Run:
             self._lock.release()
             raise
 
-    def _begin(self, config: Config, overrides: Sequence[str], resumes: bool) -> None:
+    def _open(self, config: Config, overrides: Sequence[str]) -> None:
         there = (self.directory / STATUS).exists()
-        if there and not resumes:
+        if there and self._resumes is None:
             raise RunError(f"{self.directory} must be empty, but holds a run. Nothing was changed.")
-        packages = own_packages(config)
-        now: dict[str, Any] = {
-            "cwd": str(Path.cwd()),
-            "code": describe_code(packages),
-            "versions": describe_versions(),
-            "machine": describe_machine(),
-        }
-        begun = {"status": "running", "started": _now(), "overrides": list(overrides), **now}
-        self.facts: dict[str, Any] = read_run(self.directory) | {"status": "running"} if there else begun
-        for key in ("ended", "error", "traceback"):
-            self.facts.pop(key, None)
-        sweep_unfinished(self.directory)
-        sweep_unfinished(self.directory / "checkpoints")
-        save_config(config, self.directory / CONFIG)  # before anything that can be resumed
-        self._write()
-        copy_sources(packages, self.directory / CODE)
+        self._config = config
+        self._begun = not there
+        self.facts: dict[str, Any] = read_facts(self.directory) if there else self._begin(overrides)
         logger = logging.getLogger("cai")
         self._level_before = logger.level
         if logger.level == logging.NOTSET:  # in a notebook nobody has set one, and the log must not stay empty
@@ -104,16 +106,44 @@ class Run:
         self._log_handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         logger.addHandler(self._log_handler)
 
+    def _begin(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """The files of a new run. Its config comes first: without one there is nothing to resume."""
+        packages = own_packages(self._config)
+        self.facts = {
+            "status": "running",
+            "started": _now(),
+            "overrides": list(overrides),
+            "cwd": str(Path.cwd()),
+            "code": describe_code(packages),
+            "versions": describe_versions(),
+            "machine": describe_machine(),
+        }
+        save_config(self._config, self.directory / CONFIG)
+        self.facts["config"] = fingerprint_of_file(self.directory / CONFIG)
+        copy_sources(packages, self.directory / CODE)
+        self._write()
+        return self.facts
+
+    def go_on(self, step: int) -> None:
+        """Take up a run that resumes, at ``step``: from here on its files are written. Nothing to do for a new one."""
+        if self._resumes is None:
+            return
+        sweep_unfinished(self.directory)
+        sweep_unfinished(self.directory / "checkpoints")
+        for key in ("ended", "error", "traceback"):
+            self.facts.pop(key, None)
+        save_config(self._config, self.directory / CONFIG)
+        self.facts["config"] = fingerprint_of_file(self.directory / CONFIG)
+        self._begun = True
+        resumed = {"step": step, "at": _now(), **self._resumes}
+        self.record(status="running", resumed=[*self.facts.get("resumed", []), resumed])
+
     def record(self, **facts: Any) -> None:
         """Add to ``run.json``."""
         self.facts |= facts
-        with deferred():
-            self._write()
-
-    def resumed(self, step: int, changed: Mapping[str, Any]) -> None:
-        """Note that the run goes on from ``step``, under which circumstances, and what the user ``changed``."""
-        entry = {"step": step, "at": _now(), "versions": describe_versions(), "changed": dict(changed)}
-        self.record(resumed=[*self.facts.get("resumed", []), entry])
+        if self._begun:
+            with deferred():
+                self._write()
 
     def confirm_data(self, corpus: str, tokenizer: str, tokens: str, ids: str) -> None:
         """Record the fingerprints of the data. Raises ``RunError`` if this run was on other data before.
@@ -137,7 +167,9 @@ class Run:
         logger = logging.getLogger("cai")
         try:
             with deferred(then_raise=False):
-                if error is None:
+                if not self._begun:
+                    log.debug("nothing to record: %s was not taken up", self.directory)
+                elif error is None:
                     self.record(status="finished", ended=_now())
                 else:
                     self._record_end(error)
@@ -150,7 +182,7 @@ class Run:
     def _record_end(self, error: BaseException) -> None:
         """Why the run ended before its time."""
         try:
-            if isinstance(error, KeyboardInterrupt) or requested() is not None:  # some library may have wrapped it
+            if is_interruption(error):
                 self.record(status="interrupted", ended=_now())
                 return
             text = "".join(traceback.format_exception(error))
@@ -162,67 +194,8 @@ class Run:
             log.error("%s", full)
 
     def _write(self) -> None:
-        path = self.directory / STATUS
-        try:
-            write_whole(path, json.dumps(self.facts, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-        except OSError as error:
-            raise OutputError(f"{path} could not be written ({error.strerror}). Free some space.") from error
-
-
-def read_run(directory: Path) -> dict[str, Any]:
-    """``run.json``, with the status as it really is: a run that nobody holds the lock of is not running any more."""
-    path = directory / STATUS
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"{directory} must be a run directory, but has no {STATUS}.") from None
-    except ValueError as error:
-        raise RunError(f"{path} must be JSON, but cannot be read ({error}).") from error
-    if facts["status"] == "running" and not is_locked(directory):
-        facts["status"] = "interrupted"
-    return facts
-
-
-def is_locked(directory: Path) -> bool:
-    """Whether some process is writing a run in ``directory``."""
-    lock = _lock(directory)
-    try:
-        with lock.acquire(timeout=0):
-            return False
-    except Timeout:
-        return True
-
-
-def find_run(name: str, output_dir: Path, checkpoint: str = "last") -> Path:
-    """The directory meant by ``run=``: a path, or ``last``: the newest run under ``output_dir`` that has ``checkpoint``."""
-    if name != "last":
-        directory = Path(name).expanduser()
-        if not (directory / CONFIG).is_file():
-            raise RunError(f"run must be a run directory or `last`, but {name} holds no {CONFIG}.")
-        return directory
-    started: dict[Path, str] = {}
-    found = list(output_dir.glob(f"**/checkpoints/{checkpoint}.*")) or list(output_dir.glob("**/checkpoints/*.safetensors"))
-    for path in found:
-        try:
-            started[path.parents[1]] = read_run(path.parents[1])["started"]
-        except RunError as error:
-            log.warning("passed over: %s", error)
-    if not started:
-        raise RunError(
-            f"run=last needs a run with a checkpoint under {output_dir}, but there is none. Start with: cai train"
-        )
-    return max(started, key=lambda directory: started[directory])
-
-
-def own_packages(config: Config) -> list[str]:
-    """The top-level packages that components of ``config`` come from, CAI's own left out."""
-    parts = (type(getattr(config, name)) for name in type(config).model_fields)
-    tops = {part.__module__.partition(".")[0] for part in parts if issubclass(part, Config)}
-    return sorted(tops - {"cai"})
-
-
-def _lock(directory: Path) -> FileLock:
-    return FileLock(directory / ".lock")
+        text = json.dumps(self.facts, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        write_whole(self.directory / STATUS, text)
 
 
 def _now() -> str:

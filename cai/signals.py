@@ -40,7 +40,9 @@ def listening() -> Iterator[None]:
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     # A shell that starts a job in the background has it ignore Ctrl-C, which is then meant for another.
-    before = {number: signal.getsignal(number) for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN}
+    before = {
+        number: signal.getsignal(number) for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)
+    }
     wakeup_before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
     watcher = threading.Thread(target=_watch, args=(ours,), daemon=True, name="signals")
     watcher.start()
@@ -55,6 +57,7 @@ def listening() -> Iterator[None]:
         theirs.close()
         watcher.join()
         ours.close()
+        interruption.reset()
 
 
 def _handle(number: int, _: FrameType | None) -> None:
@@ -74,12 +77,13 @@ def _watch(wakeups: socket.socket) -> None:
             number = received[0]
             if number in SIGNALS and not first:
                 first, since = number, time.monotonic()
-                _say(f"\n{signal.Signals(number).name}: finishing the step and saving it; once more stops at once.\n")
+                _say(f"\n{signal.Signals(number).name}: stopping, after what must end whole; a second one stops at once.\n")
             elif number in SIGNALS and time.monotonic() - since > TOGETHER:
                 _say("\nstopped at once.\n")
                 os._exit(128 + number)
-        elif time.monotonic() - since > DEADLINE and not interruption.is_deferred():
-            os._exit(128 + first)  # no work that must end whole is going on: nothing is lost
+        elif time.monotonic() - since > DEADLINE and interruption.may_be_forced():
+            _say(f"\nstopped in the midst of what cannot be saved; it is begun anew on resuming.{interruption.advice()}\n")
+            os._exit(128 + first)
 
 
 def _say(text: str) -> None:

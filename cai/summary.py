@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cai.errors import CaiError
+from cai.errors import CaiError, is_full
+from cai.runs import STATUS, read_facts
 
 if TYPE_CHECKING:
     from cai.config.roots import TrainConfig
@@ -37,6 +37,18 @@ def describe_end(directory: Path, result: FitResult, config: TrainConfig, *, aga
     )
 
 
+def describe_finished(directory: Path, config: TrainConfig, facts: Mapping[str, Any], trust: str) -> str:
+    """That a run is finished already, and how it would go on."""
+    if facts["steps"] < facts["max_steps"]:
+        return (
+            f"already finished: {directory} stopped early at step {facts['steps']:,}, as it improved no more"
+            f" (trainer.patience={config.trainer.patience})."
+        )
+    key = "max_epochs" if config.trainer.max_steps is None else "max_steps"
+    more = f"{resume_command(directory, trust)} trainer.{key}={2 * getattr(config.trainer, key)}"
+    return f"already finished: {directory} ({facts['steps']:,} steps). For more steps: {more}"
+
+
 def describe_sweep(directory: Path, folders: Sequence[str], runs: Sequence[dict[str, Any]]) -> str:
     """A table of all jobs, best first."""
     rows = sorted(zip(folders, runs, strict=True), key=lambda row: row[1].get("best_val_loss") or float("inf"))
@@ -55,21 +67,29 @@ def describe_sweep(directory: Path, folders: Sequence[str], runs: Sequence[dict[
 
 def describe_interruption(directory: Path, trust: str) -> str:
     """Where an interrupted run is, and the command that goes on with it."""
-    saved = (directory / "checkpoints").is_dir()
-    how = "its progress is saved" if saved else "it had not begun to train"
-    return f"\ninterrupted; {how}. Go on with:\n  cai resume {shlex.quote(str(directory))}{trust}"
+    if not (directory / STATUS).is_file():
+        return "\ninterrupted before the run had begun; start it again"
+    step = read_facts(directory).get("saved_step")
+    how = f"all up to step {step:,} is saved" if step else "nothing was to be saved yet"
+    return f"\ninterrupted; {how}. Go on with:\n  {resume_command(directory, trust)}"
+
+
+def resume_command(directory: Path, trust: str) -> str:
+    """Ready to paste."""
+    return f"cai resume {shlex.quote(str(directory))}{trust}"
 
 
 def describe_failure(error: BaseException, directory: Path) -> str:
     """One line for a person; the traceback is in the run directory."""
     if isinstance(error, CaiError):
         message = str(error)
-    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    elif isinstance(error, OSError) and is_full(error):
         where = error.filename or directory
         message = f"{where} could not be written: no space left on the disk. Free some space or set output_dir=..."
     else:
         message = f"{type(error).__name__}: {error}"
-    traceback = "; the traceback is in its train.log" if (directory / "train.log").is_file() else ""
+    recorded = (directory / STATUS).is_file() and "traceback" in read_facts(directory)
+    traceback = "; the traceback is in its train.log" if recorded else ""
     return f"{message}\n(run directory: {directory}{traceback})"
 
 

@@ -13,11 +13,12 @@ from typing import Any
 from cai.composition import HydraSession, Job
 from cai.config.roots import TrainConfig
 from cai.config.saved import to_tree
-from cai.errors import OutputError, RunError
+from cai.errors import RunError
 from cai.files import write_whole
+from cai.interruption import is_interruption
 from cai.overrides import job_folder
-from cai.run import read_run
-from cai.summary import describe_failure, describe_sweep
+from cai.runs import STATUS, read_run
+from cai.summary import describe_failure, describe_interruption, describe_sweep
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ def sweep(session: HydraSession, jobs: Sequence[Job[TrainConfig]], directory: Pa
         try:
             train_in(directory / folders[number], job.config, job_overrides(session.arguments.typed, job.swept))
         except Exception as error:  # one bad corner of the grid must not end the sweep
+            if is_interruption(error):
+                raise
             log.error("failed: %s", describe_failure(error, directory / folders[number]))
         finally:
             gc.collect()
@@ -43,7 +46,10 @@ def sweep(session: HydraSession, jobs: Sequence[Job[TrainConfig]], directory: Pa
     try:
         session.sweep(task, directory, folders)
     except KeyboardInterrupt as error:
-        log.info("\ninterrupted; what was saved is in %s", directory)
+        begun = [folder for folder in folders if (directory / folder / STATUS).is_file()]
+        log.info("\ninterrupted; %d of %d jobs had begun, the others did not start", len(begun), len(folders))
+        stopped = [folder for folder in begun if read_run(directory / folder)["status"] == "interrupted"]
+        log.info("".join(describe_interruption(directory / folder, session.arguments.trust()) for folder in stopped))
         return getattr(error, "exit_code", 130)
     except Exception as error:  # of Hydra's sweeper or launcher; the jobs catch their own
         print(f"\n{describe_failure(error, directory)}", file=sys.stderr)
@@ -65,10 +71,7 @@ def _freeze(session: HydraSession, jobs: Sequence[Job[TrainConfig]], folders: Se
         for folder, job in zip(folders, jobs, strict=True)
     ]
     text = json.dumps({"overrides": session.arguments.typed, "jobs": listing}, indent=2, ensure_ascii=False)
-    try:
-        write_whole(directory / "sweep.json", text + "\n")
-    except OSError as error:
-        raise OutputError(f"{directory} must be writable, but is not ({error.strerror}). Free some space.") from error
+    write_whole(directory / "sweep.json", text + "\n")
 
 
 def _read(folder: Path) -> dict[str, Any]:

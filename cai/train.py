@@ -16,47 +16,44 @@ from typing import Any
 
 import torch
 
-from cai import interruption
 from cai.composition import HydraSession
 from cai.config.roots import TrainConfig
 from cai.data.base import Corpus
 from cai.errors import CaiError, ConfigError, DataError
 from cai.generation import Generator
+from cai.interruption import advise, is_interruption, requested
 from cai.markup import plain_text
 from cai.model.base import IGNORE_INDEX
 from cai.overrides import parse_arguments
 from cai.plan import count_parameters, describe_plan, describe_resumption
 from cai.randomness import seed_everything
-from cai.recorder import Recorder, cut_back, finite_or_null, flatten
+from cai.recorder import Recorder, finite_or_null, flatten
 from cai.run import TOKENIZER, Run, claim_directory
+from cai.runs import STATUS, read_run
 from cai.signals import listening
-from cai.summary import describe_end, describe_failure, describe_interruption
+from cai.summary import describe_end, describe_failure, describe_interruption, resume_command
 from cai.sweep import sweep
 from cai.tokenizer.base import Tokenizer
 from cai.tokens.batches import TokenDataset
 from cai.tokens.learned import learn_tokenizer
 from cai.tokens.shards import build_shards
-from cai.trainer.checkpoint import Checkpoint
 from cai.trainer.estimate import estimate_seconds
 from cai.trainer.progress import FitResult
 
 log = logging.getLogger(__name__)
 
-Found = tuple[Path, Checkpoint]
-"""Where a checkpoint lies, and what it holds."""
 
-
-def train(config: TrainConfig, run: Run, found: Found | None = None) -> FitResult:
+def train(config: TrainConfig, run: Run, source: Path | None = None) -> FitResult:
     """Build tokenizer, dataset, model, optimizer and trainer from ``config``, and fit. Everything ends up in ``run``.
 
-    ``found``: the checkpoint to go on from and where it lies; its run already has a tokenizer.
+    ``source``: the checkpoint to go on from; its run already has a tokenizer.
     """
     cache = Path(config.output_dir).expanduser() / "cache"
     device = config.device.build()
     device.set_up()
 
     corpus = config.data.build()
-    if found is None:
+    if source is None:
         learn_tokenizer(config.tokenizer, corpus, cache).save(run.directory / TOKENIZER)
     tokenizer = Tokenizer.load(run.directory / TOKENIZER)
     shards = build_shards(corpus, tokenizer, cache)
@@ -68,7 +65,7 @@ def train(config: TrainConfig, run: Run, found: Found | None = None) -> FitResul
     optimizer = config.optimizer.build(model)
     generator = config.generation.build(model, tokenizer, device)
 
-    with open_recorder(run, found) as recorder:
+    with Recorder(run.directory) as recorder:
         trainer = config.trainer.build(
             model=model,
             optimizer=optimizer,
@@ -81,11 +78,13 @@ def train(config: TrainConfig, run: Run, found: Found | None = None) -> FitResul
             built_from={**config.model.model_dump(), "vocab_size": tokenizer.vocab_size},
             micro_batch_size=run.facts.get("micro_batch_size"),
         )
-        if found is None:
+        state = trainer.restore(source) if source else None
+        run.go_on(trainer.progress.step)
+        recorder.go_on(state)
+        if state is None:
             recorder.hyperparameters(flatten(config), metrics=("val/loss", "val/bits_per_byte"), name=run.directory.name)
         else:
-            trainer.restore(found[1], source=found[0])
-            log.info(describe_resumption(trainer, *found, config.schedule))
+            log.info(describe_resumption(trainer, state, config.schedule))
         log.info(describe_plan(config, trainer, note=corpus.note, seconds=estimate_seconds(trainer)))
         run.record(
             device={"type": device.type, "precision": device.precision, "threads": torch.get_num_threads()},
@@ -95,17 +94,8 @@ def train(config: TrainConfig, run: Run, found: Found | None = None) -> FitResul
         )
         try:
             return trainer.fit()
-        finally:  # what a failed or interrupted run has reached is known too
-            reached = trainer.reached()
-            run.record(**reached | {"metrics": finite_or_null(reached["metrics"])})
-
-
-def open_recorder(run: Run, found: Found | None) -> Recorder:
-    """The records of a run, without what came after the checkpoint that it goes on from."""
-    state = found[1].state if found else {}
-    cut_back(run.directory, state.get("sizes"))
-    # The first step that is recorded anew: the checkpoint's own, if that one's records were still to come.
-    return Recorder(run.directory, purge_step=state["step"] + (state["owed"] is None) if found else None)
+        finally:  # what a failed or interrupted run has reached is known too; the run writes it when it ends
+            run.facts |= finite_or_null(trainer.reached())
 
 
 def sampler(corpus: Corpus, generator: Generator, count: int, seed: int) -> Callable[[], list[tuple[str, str]]]:
@@ -168,15 +158,15 @@ def train_in(
 
 def exit_code_of(task: Callable[[], None], directory: Path, trust: str = "") -> int:
     """0 if ``task`` ends well; else one message, and 2 for a user's mistake, 1 for a failure, 128 + n for signal n."""
+    advise(resume_command(directory, trust))
     try:
         task()
-    except KeyboardInterrupt:
+    except BaseException as error:  # the run directory has the traceback; the user gets a sentence
+        if not is_interruption(error):
+            print(f"\n{describe_failure(error, directory)}", file=sys.stderr)
+            return error.exit_code if isinstance(error, CaiError) else 1
         log.info(describe_interruption(directory, trust))
-        return 128 + (interruption.requested() or signal.SIGINT)
-    except Exception as error:  # the run directory has the traceback; the user gets a sentence
-        if (number := interruption.requested()) is not None:  # some library has wrapped the wish to stop
-            log.info(describe_interruption(directory, trust))
-            return 128 + number
-        print(f"\n{describe_failure(error, directory)}", file=sys.stderr)
-        return error.exit_code if isinstance(error, CaiError) else 1
+        # The signal may have come when there was nothing left to stop.
+        finished = (directory / STATUS).is_file() and read_run(directory)["status"] == "finished"
+        return 0 if finished else 128 + (requested() or signal.SIGINT)
     return 0

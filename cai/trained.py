@@ -12,7 +12,8 @@ from cai.config.roots import TrainConfig
 from cai.config.saved import load_config
 from cai.device import Device
 from cai.errors import RunError
-from cai.run import CONFIG, TOKENIZER
+from cai.run import TOKENIZER
+from cai.runs import CONFIG
 from cai.tokenizer.base import Tokenizer
 from cai.trainer.checkpoint import SUFFIX, load_checkpoint
 from cai.trainer.state import load_weights

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from cai.cache import cached
 
@@ -150,3 +154,79 @@ def test_a_second_process_waits_for_the_first_and_builds_when_that_is_killed(tmp
         for process in (first, second):
             process.kill()
             process.wait()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_result_that_cannot_be_synced_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(path: Path) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cai.cache.sync", fail)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            cached(tmp_path / "result", write_page)
+    assert not (tmp_path / "result").exists()
+    assert [path.name for path in cached(tmp_path / "result", write_page).iterdir()] == ["page.txt"]
+
+
+def test_every_file_is_synced_before_the_result_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace, synced = os.replace, list[str]()
+
+    def build(folder: Path) -> None:
+        for name in ("a", "b", "c"):
+            (folder / name).write_text("whole")
+
+    def replaced(source: Path, target: Path) -> None:
+        assert sorted(synced) == ["a", "b", "c"]
+        replace(source, target)
+
+    monkeypatch.setattr("cai.cache.sync", lambda path: synced.append(path.name))
+    monkeypatch.setattr(os, "replace", replaced)
+    assert cached(tmp_path / "result", build).is_dir()
+
+
+def test_what_was_left_of_another_result_is_swept_unless_someone_is_at_work_on_it(tmp_path: Path) -> None:
+    for name in (".killed.unfinished", ".busy.unfinished"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half.txt").write_text("half")
+    with FileLock(tmp_path / ".busy.lock"):
+        cached(tmp_path / "result", write_page)
+    assert not (tmp_path / ".killed.unfinished").exists()
+    assert (tmp_path / ".busy.unfinished" / "half.txt").exists()
+
+
+def test_an_interrupted_build_is_made_anew(tmp_path: Path) -> None:
+    def interrupted(folder: Path) -> None:
+        (folder / "half.txt").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cached(tmp_path / "result", interrupted)
+    assert [path.name for path in cached(tmp_path / "result", write_page).iterdir()] == ["page.txt"]
+
+
+def meet(barrier: Barrier) -> None:
+    """In a child: wait for the other, so that both start in one instant."""
+    barrier.wait(60)
+
+
+def test_two_runs_of_one_instant_share_the_cache_and_nothing_else(scratch: Path) -> None:
+    # Imported here: the processes of the tests above import this module.
+    from tests.conftest import TINY, train_tiny
+    from tests.resuming import tensors_of
+    from tests.test_kill import context, exit_code, leftovers, printed, start
+
+    short = (*TINY, "trainer.max_steps=2", "trainer.eval_every=0")
+    whole = train_tiny(tiny=short)
+    for number in range(5):
+        barrier, words = context.Barrier(2), (*short, f"output_dir=pair_{number}")
+        pair = [start("train", *words, prepare=meet, arguments=(barrier,)) for _ in range(2)]
+        assert [exit_code(process) for process in pair] == [0, 0], printed()
+        runs = [path.parent for path in Path(f"pair_{number}/run").glob("*/run.json")]
+        assert len(runs) == 2
+        facts = [json.loads((run / "run.json").read_text()) for run in runs]
+        assert facts[0]["fingerprints"] == facts[1]["fingerprints"]
+        assert all(tensors_of(run) == tensors_of(whole) for run in runs)
+        assert [leftovers(Path(f"pair_{number}")), len(list(Path(f"pair_{number}/cache/tokens").glob("[!.]*")))] == [[], 1]

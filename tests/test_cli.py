@@ -152,7 +152,7 @@ def test_an_unknown_verb_is_answered_with_those_there_are(verb: str, parts: list
         (["data=text"], ["`data.path` must be given", "data.path=<value>"]),
         (["data=text", "data.path=나의 글.txt"], ["data.path", "나의 글.txt does not exist"]),
         (["device=cuda"], ["`device.type` must be a device of this machine (cpu", "but is cuda", "Try device=auto."]),
-        (["device=cpu", "device.precision=fp16"], ["`device.precision`", "fp32 or bf16", "but is fp16"]),
+        (["device=cpu", "device.precision=fp16"], ["`device.precision`", "fp32, bf16 or fp64", "but is fp16"]),
         (["--config-dir", "nowhere"], ["--config-dir", "folder", "nowhere"]),
         (["--config-dir"], ["--config-dir", "folder"]),
         (["output_dir=a ${seed} b"], ["`output_dir`", "${"]),
@@ -209,15 +209,15 @@ def test_no_sweep_outside_of_train(refuse: Callable[..., str]) -> None:
     assert "-m" in refuse("generate", "-m", "question=a", "run=nowhere", "generation.top_k=1,2")
 
 
-@pytest.mark.parametrize("word", ["--verbose", "-m", "nonsense", "seed=3"])
-def test_reproduce_takes_a_directory_and_nothing_else(
+@pytest.mark.parametrize("word", ["--verbose", "-m", "nonsense", "seed=3", "reproduce.tolerance=x", "reproduce.chek=1"])
+def test_reproduce_takes_a_directory_and_its_own_options_alone(
     word: str, scratch: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cai.train.train", lambda config, run: pytest.fail("training began"))
     cai.save_config(compose(TINY), scratch / "config.yaml")
     (scratch / "run.json").write_text('{"status": "finished"}')
     assert main(["reproduce", str(scratch), word]) == 2
-    assert word in capsys.readouterr().err
+    assert word.partition("=")[0] in capsys.readouterr().err
     assert not (scratch / "outputs").exists()
 
 
@@ -232,3 +232,13 @@ def test_a_run_has_all_its_files_in_the_folder_it_is_told(
     assert {path.name for path in Path(folder).iterdir()} == {"cache", name}
     assert [path.name for path in Path().iterdir()] == [folder]
     assert str(directory) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["resume", "reproduce"])
+def test_help_shows_examples_and_exit_codes(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == 0
+    said = capsys.readouterr().out
+    for part in (f"cai {verb} outputs/run/", f"cai {verb} last", "data.path=", "Exit code 0"):
+        assert part in said
+    codes = {"resume": ("143", "130", "trainer.max_steps="), "reproduce": ("3:", "1:", "check_only", "tolerance")}
+    assert all(part in said for part in codes[verb])

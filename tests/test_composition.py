@@ -83,7 +83,7 @@ def test_a_name_is_a_text_too(name: str) -> None:
         ("optimizer.betas=[0.8,0.9]", "optimizer.betas", (0.8, 0.9)),
         ("optimizer.betas=[0.8,0.9] optimizer.betas.1=0.99", "optimizer.betas", (0.8, 0.99)),
         ("trainer.eval_max_tokens=100", "trainer.eval_max_tokens", 100),
-        ("trainer.micro_batch_size=null", "trainer.micro_batch_size", None),
+        ("trainer.micro_batch_size=auto", "trainer.micro_batch_size", "auto"),
         ("+seed=3", "seed", 3),
         ("++seed=3", "seed", 3),
         ("model.block_size=64 model.n_embd=${model.block_size}", "model.n_embd", 64),

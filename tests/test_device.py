@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 import cai
+from cai.cli import main
 from cai.device import Device
 from cai.errors import ConfigError
+from cai.runs import read_run
+from cai.trainer.checkpoint import load_checkpoint
+from tests.conftest import train_tiny
 
 
 def build(*overrides: str) -> Device:
@@ -51,8 +57,34 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(monkeypatch: 
 
 def test_fp16_on_cpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch)
-    with pytest.raises(ConfigError, match=r"`device\.precision` must be fp32 or bf16 on CPU, but is fp16"):
+    with pytest.raises(ConfigError, match=r"`device\.precision` must be fp32, bf16 or fp64 on CPU, but is fp16"):
         build("device=cpu", "device.precision=fp16")
+
+
+def test_double_precision_is_refused_on_mps(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, mps=True)
+    with pytest.raises(ConfigError, match=r"`device\.precision` must be .* on MPS, .* but is fp64\. Try device=cpu"):
+        build("device=mps", "device.precision=fp64")
+    assert build("device=cpu", "device.precision=fp64").precision == "fp64"
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp64", torch.float64), ("fp32", torch.float32), ("bf16", torch.float32)])
+def test_weights_are_double_for_fp64_alone(precision: str, dtype: torch.dtype) -> None:
+    assert build("device=cpu", f"device.precision={precision}").parameter_dtype == dtype
+
+
+def test_a_run_in_double_precision_is_double_from_end_to_end(scratch: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = train_tiny("device.precision=fp64")
+    for name in ("last", "best"):
+        checkpoint = load_checkpoint(run / "checkpoints" / f"{name}.safetensors")
+        assert {tensor.dtype for tensor in checkpoint.model.values()} == {torch.float64}
+    last = load_checkpoint(run / "checkpoints" / "last.safetensors")
+    moments = [state[key] for state in last.optimizer.values() for key in ("exp_avg", "exp_avg_sq")]
+    assert {tensor.dtype for tensor in moments} == {torch.float64}
+    assert read_run(run)["device"]["precision"] == "fp64"
+    assert "device     cpu, fp64" in capsys.readouterr().out
+    assert main(["generate", f"run={run}", "prompt=가", "device=cpu", "generation.max_new_tokens=3"]) == 0
+    assert capsys.readouterr().out.startswith("가")
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ import torch
 
 import cai
 from cai.cli import main
-from cai.environment import describe_code
 from cai.errors import ConfigError, OutputError, TrainingError
-from cai.run import Run, read_run
+from cai.run import Run
+from cai.runs import read_run
 from cai.tokens.learned import learn_tokenizer
 from cai.trainer.checkpoint import load_checkpoint
 from cai.trainer.update import Updater
@@ -215,27 +215,3 @@ def test_a_changed_tokenizer_class_is_learned_anew(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("cai.tokens.learned.source_of", lambda *_: "other code")
     learn_tokenizer(config.tokenizer, corpus, tmp_path)
     assert len(list((tmp_path / "tokenizers").glob("[!.]*"))) == 2
-
-
-def test_a_new_file_makes_the_checkout_dirty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "checkout" / "cai"
-    package.mkdir(parents=True)
-    for name in ("environment.py", "old.py"):
-        (package / name).write_text("x = 1\n")
-    monkeypatch.setattr("cai.environment.__file__", str(package / "environment.py"))
-
-    def git(*words: str) -> None:
-        identity = ["-c", "user.name=a", "-c", "user.email=a@a.example"]
-        subprocess.run(["git", *identity, *words], cwd=package.parent, check=True, capture_output=True)
-
-    assert describe_code()["commit"] is None
-    git("init")
-    git("add", ".")
-    git("commit", "-m", "first")
-    assert describe_code()["dirty"] is False
-    (package / "new.py").write_text("y = 2\n")
-    facts = describe_code()
-    assert facts["dirty"] is True
-    assert list(facts["untracked"]) == ["cai/new.py"]
-    (package / "old.py").write_text("x = 2\n")
-    assert "+x = 2" in describe_code()["diff"]

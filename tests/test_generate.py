@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import cai
 from cai.cli import main
 from cai.generate import build_prompt
 from cai.markup import ANSWER, QUESTION, Tag
-from cai.run import read_run
 from tests.conftest import train_tiny
 
 
@@ -59,7 +57,7 @@ def test_greedy_text_is_the_same_every_time_and_drawn_text_is_decided_by_the_see
     assert len(drawn) == 3
 
 
-@pytest.mark.parametrize("checkpoint", ["best", "last", "step_00000003"])
+@pytest.mark.parametrize("checkpoint", ["best", "last", "previous", "step_00000003"])
 def test_each_kept_checkpoint_can_speak(run: Path, capsys: pytest.CaptureFixture[str], checkpoint: str) -> None:
     assert said(capsys, "prompt=가", f"checkpoint={checkpoint}").startswith("가")
 
@@ -96,7 +94,10 @@ def test_a_raw_prompt_reads_its_tags() -> None:
         (["prompt=a", "doc=b"], "doc goes with question"),
         (["prompt=a", "run=nowhere"], "run must be a run directory or `last`, but nowhere"),
         (["prompt=a", "generation.temperature=-1"], "`generation.temperature` must be at least 0"),
-        (["prompt=a", "checkpoint=step_00000099"], "(best, last, step_00000003, step_00000006), but is step_00000099"),
+        (
+            ["prompt=a", "checkpoint=step_00000099"],
+            "(best, last, previous, step_00000003, step_00000006), but is step_00000099",
+        ),
     ],
 )
 def test_a_mistake_is_one_message(run: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
@@ -108,35 +109,3 @@ def test_a_run_without_its_tokenizer_says_so(run: Path, capsys: pytest.CaptureFi
     (run / "tokenizer.json").unlink()
     assert main(["generate", f"run={run}", "prompt=a"]) == 2
     assert "the tokenizer must lie at" in capsys.readouterr().err
-
-
-def test_reproduce_finds_every_loss_equal(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["reproduce", str(run)]) == 0
-    assert "reproduced: all 7 losses are equal to the bit" in capsys.readouterr().out
-    repeated = [path for path in run.parent.iterdir() if path != run]
-    assert [read_run(path)["status"] for path in repeated] == ["finished"]
-
-
-def test_reproduce_tells_the_first_step_that_differs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    entries = [json.loads(line) for line in lines]
-    changed = next(entry for entry in entries if entry["step"] == 4)
-    changed["train/loss"] += 1e-12
-    (run / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-    assert main(["reproduce", str(run)]) == 1
-    assert "not reproduced: at step 4 train/loss was" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("words", "message"), [([], "must be given a run directory"), (["nowhere"], "must be a run directory")]
-)
-def test_reproduce_needs_a_run(scratch: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
-    assert main(["reproduce", *words]) == 2
-    assert message in capsys.readouterr().err
-
-
-def test_reproduce_refuses_a_run_that_did_not_finish(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    facts = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(facts | {"status": "failed"}))
-    assert main(["reproduce", str(run)]) == 2
-    assert "must be a finished run, but is failed" in capsys.readouterr().err

@@ -13,7 +13,8 @@ import pytest
 
 import cai
 from cai.errors import OutputError, RunError
-from cai.run import Run, claim_directory, find_run, is_locked, read_run
+from cai.run import Run, claim_directory, own_packages
+from cai.runs import find_run, is_locked, read_run
 from tests.conftest import TINY
 
 CONFIG = cai.compose(list(TINY))
@@ -124,3 +125,97 @@ def test_a_missing_run_is_named_with_the_way_to_get_one(tmp_path: Path) -> None:
         find_run("last", tmp_path)
     with pytest.raises(RunError, match=r"must be a run directory or `last`, but nowhere"):
         find_run("nowhere", tmp_path)
+
+
+def fail(directory: Path) -> None:
+    run = Run(directory, CONFIG, ("seed=1",))
+    run.record(parameters=5)
+    with pytest.raises(ZeroDivisionError), run:
+        1 / 0  # noqa: B018
+
+
+def test_a_run_that_resumes_keeps_its_facts_but_how_it_ended(tmp_path: Path) -> None:
+    fail(tmp_path / "a")
+    before = read_run(tmp_path / "a")
+    with Run(tmp_path / "a", CONFIG, ("seed=2",), resumes=True) as run:
+        now = read_run(run.directory)
+        assert now == {key: value for key, value in before.items() if key not in ("ended", "error", "traceback")} | {
+            "status": "running"
+        }
+        run.resumed(3, {"device.threads": 2})
+    facts = read_run(tmp_path / "a")
+    assert (facts["status"], facts["parameters"], facts["overrides"]) == ("finished", 5, ["seed=1"])
+    (entry,) = facts["resumed"]
+    assert (entry["step"], entry["changed"], entry["versions"]) == (3, {"device.threads": 2}, facts["versions"])
+
+
+def test_every_resumption_is_noted(tmp_path: Path) -> None:
+    fail(tmp_path / "a")
+    for step in (3, 5):
+        with Run(tmp_path / "a", CONFIG, resumes=True) as run:
+            run.resumed(step, {})
+    assert [entry["step"] for entry in read_run(tmp_path / "a")["resumed"]] == [3, 5]
+
+
+def test_a_run_that_resumes_can_fail_again_with_another_error(tmp_path: Path) -> None:
+    fail(tmp_path / "a")
+    with pytest.raises(RuntimeError), Run(tmp_path / "a", CONFIG, resumes=True):
+        raise RuntimeError("another")
+    assert read_run(tmp_path / "a")["error"] == "RuntimeError: another"
+
+
+def test_a_folder_without_a_run_can_be_resumed_as_new(tmp_path: Path) -> None:
+    with Run(tmp_path / "a", CONFIG, ("seed=1",), resumes=True) as run:
+        assert run.facts["overrides"] == ["seed=1"]
+    assert read_run(tmp_path / "a")["status"] == "finished"
+
+
+def test_a_second_writer_that_resumes_is_refused_too(tmp_path: Path) -> None:
+    with Run(tmp_path / "a", CONFIG), pytest.raises(RunError, match="another process is writing"):
+        Run(tmp_path / "a", CONFIG, resumes=True)
+
+
+def test_a_damaged_status_is_named_and_the_lock_is_free_again(tmp_path: Path) -> None:
+    fail(tmp_path / "a")
+    (tmp_path / "a" / "run.json").write_text("{")
+    for _ in range(2):
+        with pytest.raises(RunError, match=r"run\.json must be JSON"):
+            Run(tmp_path / "a", CONFIG, resumes=True)
+    assert not is_locked(tmp_path / "a")
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
+    fail(tmp_path / "a")
+    (tmp_path / "a" / "checkpoints").mkdir()
+    left = [tmp_path / "a" / ".run.json.unfinished", tmp_path / "a" / "checkpoints" / ".last.safetensors.unfinished"]
+    for path in left:
+        path.touch()
+    with Run(tmp_path / "a", CONFIG, resumes=True):
+        assert not any(path.exists() for path in left)
+
+
+def test_the_data_of_a_run_stay_what_they_were(tmp_path: Path) -> None:
+    with Run(tmp_path / "a", CONFIG) as run:
+        run.confirm_data("c", "t", tokens="s", ids="i")
+        run.confirm_data("newer", "newer", tokens="newer", ids="i")  # a newer CAI may name the same ids otherwise
+        with pytest.raises(RunError, match=r"began with \(fingerprint i\), but they are others now \(j\).*data\.path"):
+            run.confirm_data("c", "t", tokens="s", ids="j")
+        assert run.facts["fingerprints"]["ids"] == "i"
+
+
+def test_the_data_of_an_older_run_are_told_by_their_token_files(tmp_path: Path) -> None:
+    with Run(tmp_path / "a", CONFIG) as run:
+        run.record(fingerprints={"corpus": "c", "tokenizer": "t", "tokens": "s"})
+        with pytest.raises(RunError, match="fingerprint s"):
+            run.confirm_data("c", "t", tokens="other", ids="i")
+        run.confirm_data("c", "t", tokens="s", ids="i")
+        assert run.facts["fingerprints"]["ids"] == "i"
+
+
+def test_packages_are_the_users_own_alone(tmp_path: Path) -> None:
+    class MineConfig(type(CONFIG.schedule)):  # type: ignore[misc]
+        pass
+
+    schedule = MineConfig(**CONFIG.schedule.model_dump())
+    assert own_packages(CONFIG) == []
+    assert own_packages(CONFIG.model_copy(update={"schedule": schedule})) == ["tests"]

@@ -15,7 +15,8 @@ from cai.config.roots import TrainConfig
 from cai.config.saved import load_config
 from cai.errors import ConfigError, TrainingError
 from cai.overrides import parse_arguments
-from cai.run import Run, read_run
+from cai.run import Run
+from cai.runs import read_run
 from tests.conftest import TINY, run_directories
 
 pytestmark = pytest.mark.usefixtures("scratch")

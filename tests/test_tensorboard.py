@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +20,8 @@ import pytest
 
 from cai.cli import main
 from tests.conftest import TINY, run_directories, train_tiny
+from tests.resuming import TEN_STEPS, cut_short, metrics_of, train_cut
+from tests.test_kill import exit_code, start, the_run
 
 DEADLINE = 90.0
 
@@ -93,3 +97,98 @@ def test_each_run_directory_is_exactly_one_run_with_its_hyperparameters(scratch:
 def test_a_run_writes_one_event_file(scratch: Path) -> None:
     directory = train_tiny()
     assert len(list(directory.rglob("events.out.tfevents.*"))) == 1
+
+
+def seen(directory: Path) -> dict[str, list[tuple[int, float]]]:
+    """What TensorBoard's own reader makes of a run: the steps and values of each scalar, the steps of the samples."""
+    from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
+    from tensorboard.util.tensor_util import make_ndarray
+
+    accumulator = EventAccumulator(str(directory), {"tensors": 0})
+    accumulator.Reload()
+    tags = [tag for tag in accumulator.Tags()["tensors"] if not tag.startswith("_hparams_")]
+    texts = [(event.step, 0.0) for event in accumulator.Tensors("samples/text_summary")]
+    return {"samples": texts} | {
+        tag: [(event.step, float(make_ndarray(event.tensor_proto))) for event in accumulator.Tensors(tag)]
+        for tag in tags
+        if tag != "samples/text_summary"
+    }
+
+
+def next_second() -> None:
+    """TensorBoard reads the files of a run in the order of their names, which begin with the second."""
+    time.sleep(1 - time.time() % 1)
+
+
+def expected(directory: Path) -> dict[str, list[tuple[int, Any]]]:
+    """The same out of ``metrics.jsonl`` and ``samples.md``."""
+    found: dict[str, list[tuple[int, Any]]] = {}
+    for line in metrics_of(directory):
+        for tag, value in line.items():
+            if tag != "step":
+                found.setdefault(tag, []).append((int(line["step"]), pytest.approx(value, rel=1e-6)))
+    steps = re.findall(r"^## Step (\d+):", (directory / "samples.md").read_text(encoding="utf-8"), re.MULTILINE)
+    return found | {"samples": [(int(step), 0.0) for step in steps]}
+
+
+def without_speed(scalars: dict[str, list[tuple[int, float]]]) -> dict[str, list[tuple[int, float]]]:
+    return {tag: values for tag, values in scalars.items() if not tag.startswith("perf/")}
+
+
+purge_missing = pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="TensorBoard takes the first SessionLog.START of a run for its beginning; train.open_recorder writes none then",
+)
+
+
+@pytest.mark.parametrize("cuts", [(2,), pytest.param((7,), marks=purge_missing), (4, 9)])
+def test_a_resumed_run_shows_every_step_once(scratch: Path, cuts: tuple[int, ...]) -> None:
+    directory = train_cut(cuts[0])
+    for cut in cuts[1:]:
+        with cut_short(cut):
+            next_second()
+            assert main(["resume", str(directory)]) == 130
+    next_second()
+    assert main(["resume", str(directory)]) == 0
+    assert without_speed(seen(directory)) == expected(directory)
+
+
+def die_at_step_7() -> None:
+    """In a child: SIGKILL, when there are records of step 6 and a checkpoint of step 4."""
+    from cai.trainer.update import Update, Updater
+
+    original = Updater.update
+
+    def update(self: Updater, step: int) -> Update:
+        if step == 7:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(self, step)
+
+    Updater.update = update  # type: ignore[method-assign]
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was killed and resumed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("killed"))
+        assert exit_code(start("train", *TEN_STEPS, prepare=die_at_step_7)) == -signal.SIGKILL
+        next_second()
+        assert main(["resume", str(the_run())]) == 0
+        return the_run().absolute()
+
+
+@purge_missing
+def test_a_run_killed_and_resumed_shows_every_step_once(killed: Path) -> None:
+    assert without_speed(seen(killed)) == expected(killed)
+
+
+def test_a_run_killed_and_resumed_is_one_run_of_one_session(killed: Path) -> None:
+    sessions = [path for path in killed.glob("events.out.tfevents.*") if b"session_start_info" in path.read_bytes()]
+    assert len(sessions) == 1
+    with tensorboard(killed.parents[1]) as address:
+        assert runs_when_loaded(address, 1) == [f"run/{killed.name}"]
+        query = {"experimentName": "", "allowedStatuses": ["STATUS_UNKNOWN"], "colParams": [], "sliceSize": 9}
+        groups = get(address, "plugin/hparams/session_groups", query)["sessionGroups"]
+        assert [len(group["sessions"]) for group in groups] == [1]

@@ -13,7 +13,7 @@ import cai
 from cai.cli import main
 from cai.config.roots import TrainConfig
 from cai.config.saved import FORMAT
-from cai.run import read_run
+from cai.runs import read_run
 from cai.tokenizer.base import Tokenizer
 from tests.conftest import TINY, run_directories, train_tiny
 
@@ -95,8 +95,8 @@ def test_data_and_tokenizer_are_built_once_for_all_jobs_of_a_sweep(monkeypatch: 
         for number, (layers, lr) in enumerate([(1, "0.0001"), (1, "0.0003"), (2, "0.0001"), (2, "0.0003")])
     ]
     assert len(built) == 1
-    assert len(list(Path("outputs/cache/tokens").glob("[!.]*"))) == FORMAT
-    assert len({read_run(run)["fingerprints"]["tokens"] for run in runs}) == FORMAT
+    assert len(list(Path("outputs/cache/tokens").glob("[!.]*"))) == 1
+    assert len({read_run(run)["fingerprints"]["tokens"] for run in runs}) == 1
     frozen = json.loads((sweep / "sweep.json").read_text())["jobs"]
     assert [job["config"]["model"]["n_layer"] for job in frozen] == [1, 1, 2, 2]
 

@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -68,9 +68,9 @@ class Validation:
         try:
             config = kind.model_validate(values)
         except ValidationError as error:
-            for details in error.errors():
+            for details, rules in _by_option(error.errors()):
                 if not (details["loc"] and details["loc"][0] in ignore):
-                    self.problems += self._describe(details, kind, prefix).splitlines()
+                    self.problems += self._describe(details, rules, kind, prefix).splitlines()
             wrong = {details["loc"][0] for details in error.errors() if details["loc"]} | set(ignore)
             if wrong:  # else the rules over several options have spoken already
                 right = {key: value for key, value in values.items() if key not in wrong}
@@ -78,7 +78,7 @@ class Validation:
             return None
         return None if ignore else config
 
-    def _describe(self, details: ErrorDetails, kind: type[Config], prefix: str) -> str:
+    def _describe(self, details: ErrorDetails, rules: str, kind: type[Config], prefix: str) -> str:
         """A line for each problem: dotted path, rule, value, remedy."""
         path = ".".join([prefix] * bool(prefix) + [str(part) for part in details["loc"] if not _is_branch(part)])
         value = details["input"]
@@ -91,7 +91,7 @@ class Validation:
             if isinstance(details["loc"][-1], int):  # a position of a list of fixed length
                 return f"`{path.rpartition('.')[0]}` must have more values, but is {list(value)}."
             return f"`{path}` must be given, but is missing. Add {path}=<value> to {self.place}."
-        return f"`{path}` {_rule(details)}, but is {value!r}.{_closest(value, details)}"
+        return f"`{path}` {rules}, but is {value!r}.{_closest(value, details)}"
 
     def _describe_unknown(self, path: str, kind: type[Config], prefix: str) -> str:
         leaf = path.rpartition(".")[2]
@@ -185,6 +185,19 @@ def _rule(details: ErrorDetails) -> str:
     return template.format(**details.get("ctx", {})) if template else f"is wrong ({details['msg']})"
 
 
+def _by_option(errors: Sequence[ErrorDetails]) -> list[tuple[ErrorDetails, str]]:
+    """One entry for each option, with its rule; of one that may be this or that, the rules of both."""
+    entries: dict[tuple[object, ...], tuple[ErrorDetails, str]] = {}
+    for number, details in enumerate(errors):
+        parts = tuple(part for part in details["loc"] if not _is_branch(part))
+        key = parts if parts != details["loc"] else (*parts, number)  # rules over several options have no place of their own
+        rule = _rule(details)
+        if key in entries:
+            rule = f"{entries[key][1]} or {rule.removeprefix('must be ')}"
+        entries[key] = (details, rule)
+    return list(entries.values())
+
+
 def _closest(value: object, details: ErrorDetails) -> str:
     """A remedy where one can be guessed."""
     if details["type"] == "literal_error":
@@ -214,7 +227,9 @@ def _rules_that_apply(kind: type[Config], values: dict[str, Any]) -> list[str]:
 
 def _is_branch(part: object) -> bool:
     """Whether part of pydantic's location names a branch of a union, not an option."""
-    return isinstance(part, str) and (part in ("int", "float", "str", "bool", "none") or "[" in part)
+    return isinstance(part, str) and (
+        part in ("int", "float", "str", "bool", "none") or "[" in part or part.startswith("constrained-")
+    )
 
 
 def _as_tuples(value: Any) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cai.data.base import Split
-from cai.errors import DataError
+from cai.errors import DataError, TrainingError
 from cai.tokens.permutation import Permutation
 from cai.tokens.shards import Shards
 
@@ -94,10 +94,16 @@ class TokenDataset:
         return int(np.random.default_rng((self.seed, epoch)).integers(slack + 1))
 
     def _map(self, split: Split) -> NDArray[np.unsignedinteger]:
+        path = self.shards.path(split)
+        tokens = self.shards.train.tokens if split == "train" else self.shards.val.tokens
         try:
-            return np.memmap(self.shards.path(split), dtype=self.shards.dtype, mode="r")
-        except OSError as error:
-            raise DataError(
-                f"the token shard {error.filename or self.shards.path(split)} must stay while a run reads it, but cannot be"
-                f" read any more ({error.strerror}). Resume the run: the shards are then made anew."
+            found = np.memmap(path, dtype=self.shards.dtype, mode="r")
+            if len(found) != tokens:
+                raise ValueError(f"it has {len(found)} tokens, not {tokens}")
+        except (OSError, ValueError) as error:
+            raise TrainingError(
+                f"the token shard {path} must stay as it is while a run reads it, but cannot be read any more"
+                f" ({getattr(error, 'strerror', None) or error}). Remove its folder, if it is there, and resume the run: the"
+                " shards are then made anew."
             ) from error
+        return found

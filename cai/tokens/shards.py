@@ -13,6 +13,7 @@ import numpy as np
 from cai.cache import cached
 from cai.data.base import Corpus, Document, Split, fingerprint_of
 from cai.errors import DataError
+from cai.files import told, write_whole
 from cai.markup import plain_text
 from cai.tokenizer.base import Tokenizer
 
@@ -69,7 +70,7 @@ def build_shards(corpus: Corpus, tokenizer: Tokenizer, cache: Path) -> Shards:
         meta = {"format": FORMAT, "fingerprint": fingerprint, "dtype": dtype.name, "vocab_size": tokenizer.vocab_size}
         meta["content"] = _content(folder)
         meta |= {split: asdict(of_split) for split, of_split in stats.items()}
-        (folder / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+        write_whole(folder / "meta.json", json.dumps(meta, indent=2) + "\n")
 
     return load_shards(cached(cache / "tokens" / fingerprint, build))
 
@@ -100,7 +101,7 @@ def _write_split(
     corpus: Corpus, split: Split, tokenizer: Tokenizer, dtype: np.dtype[np.uint16] | np.dtype[np.uint32], folder: Path
 ) -> SplitStats:
     documents = tokens = size = unknown = 0
-    with (folder / f"{split}.bin").open("wb") as file:
+    with told(folder / f"{split}.bin"), (folder / f"{split}.bin").open("wb") as file:
         stream = corpus.select(split)
         while batch := list(itertools.islice(stream, BATCH_DOCUMENTS)):
             ids = _encode(batch, tokenizer)

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from cai.errors import OutputError, RunError
-from cai.files import whole_file
+from cai.files import free_mib, whole_file
 
 SUFFIX = ".safetensors"
 FORMAT = 2
@@ -42,31 +41,46 @@ class Checkpoint:
     """The trainer's own numbers: progress, loss scaling, what the model was built from, ..."""
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+def save_checkpoint(path: Path, checkpoint: Checkpoint, *, keep_as: Path | None = None) -> None:
     """Write ``checkpoint`` to ``path``: temporary name, fsync, rename. What stood at ``path`` survives a failed write.
 
-    Raises ``OutputError`` if it cannot be written.
+    ``keep_as``: the name under which it is kept after a good one. Raises ``OutputError`` if it cannot be written.
     """
-    tensors = {f"model.{name}": tensor.contiguous() for name, tensor in checkpoint.model.items()}
+    tensors = {f"model.{name}": tensor.contiguous() for name, tensor in _apart(checkpoint.model).items()}
     for name, values in checkpoint.optimizer.items():
         tensors |= {f"optimizer.{name}.{key}": value.contiguous() for key, value in values.items()}
     tensors |= {f"random.{source}": value for source, value in checkpoint.random.items()}
     metadata = {"format": "pt", "checksum": _BLANK, "state": json.dumps({"format": FORMAT, **checkpoint.state})}
+    # Not `save_file`, which leaves a file of a name of its own behind when it is killed.
+    content = memoryview(save(tensors, metadata))
+    place = _place_of_checksum(bytes(content[: 8 + int.from_bytes(content[:8], "little")]))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as unfinished:
-            save_file(tensors, unfinished, metadata=metadata)
-            place, _, digest = _examine(unfinished)
-            with unfinished.open("r+b") as file:
-                file.seek(place)
-                file.write(digest.encode())
-    except (OSError, SafetensorError) as error:
-        needed = sum(tensor.nbytes for tensor in tensors.values()) / 2**20
-        free = shutil.disk_usage(path.parent if path.parent.is_dir() else path.parent.parent).free / 2**20
-        raise OutputError(
-            f"the checkpoint {path} could not be written ({error}). It needs {needed:.1f} MiB and {free:.1f} MiB are"
-            " free. Earlier checkpoints are intact. Free some space or point output_dir elsewhere."
-        ) from error
+        with whole_file(path, keep_as=keep_as) as unfinished, unfinished.open("wb") as file:
+            file.write(content[:place])
+            file.write(hashlib.sha256(content).hexdigest().encode())
+            file.write(content[place + len(_BLANK) :])
+    except OSError as error:
+        raise unwritten(path, error, len(content)) from error
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A copy of each tensor that shares its memory with one before it, as a weight of two names does; the format cannot."""
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if place in seen else tensor
+        seen.add(place)
+    return apart
+
+
+def unwritten(path: Path, error: OSError, size: int) -> OutputError:
+    """The error for a checkpoint of ``size`` bytes that could not be written to ``path``."""
+    return OutputError(
+        f"the checkpoint {path} could not be written ({error.strerror or error}). It needs {size / 2**20:.1f} MiB and"
+        f" {free_mib(path):.1f} MiB are free. Earlier checkpoints are intact. Free some space, then resume the run."
+    )
 
 
 class DamagedCheckpoint(RunError):
@@ -107,28 +121,34 @@ def _verify(path: Path) -> None:
         with safe_open(path, framework="pt") as file:
             if json.loads(file.metadata()["state"])["format"] == 1:
                 return
-    _, stored, digest = _examine(path)
+    stored, digest = _examine(path)
     if stored != digest:
         raise ValueError("its checksum does not match its content")
 
 
 def _header(path: Path) -> bytes:
-    """The length of the header and the header."""
+    """The length of the header and the header. Raises ``ValueError`` if the file is too short for it."""
     with path.open("rb") as file:
         length = file.read(8)
-        return length + file.read(int.from_bytes(length, "little"))
+        if (size := int.from_bytes(length, "little")) > path.stat().st_size - 8:
+            raise ValueError("its header is cut off")
+        return length + file.read(size)
 
 
-def _examine(path: Path) -> tuple[int, str, str]:
-    """Where the checksum stands in the file, the one that stands there, and the right one: SHA-256, with zeros there."""
-    header = _header(path)
+def _place_of_checksum(header: bytes) -> int:
     if header.count(_CHECKSUM) != 1:
         raise ValueError("it has no checksum")
-    place = header.index(_CHECKSUM) + len(_CHECKSUM)
+    return header.index(_CHECKSUM) + len(_CHECKSUM)
+
+
+def _examine(path: Path) -> tuple[str, str]:
+    """The checksum that stands in the file, and the right one: SHA-256, with zeros in the place of the checksum."""
+    header = _header(path)
+    place = _place_of_checksum(header)
     end = place + len(_BLANK)
     digest = hashlib.sha256(header[:place] + _BLANK.encode() + header[end:])
     with path.open("rb") as file:
         file.seek(len(header))
         while block := file.read(2**20):
             digest.update(block)
-    return place, header[place:end].decode(errors="replace"), digest.hexdigest()
+    return header[place:end].decode(errors="replace"), digest.hexdigest()

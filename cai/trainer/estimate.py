@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def estimate_seconds(trainer: Trainer) -> float:
-    """Expected duration of the updates and evaluations to come, from two trial passes at the end of which weights and
-    randomness are as before. What they find about memory stays: they are the first passes of a run."""
+    """Expected duration of the updates and evaluations to come, from two trial passes at the end of which weights, buffers
+    and randomness are as before. What they find about memory stays: they are the first passes of a run."""
     updater, dataset, config = trainer.updater, trainer.dataset, trainer.config
     meter, progress = Meter(trainer.device), Progress()
 
@@ -27,9 +27,12 @@ def estimate_seconds(trainer: Trainer) -> float:
         updater.accumulate(x, y, step=0)
         return meter.lap(progress) / size
 
+    buffers = {name: buffer.clone() for name, buffer in updater.model.named_buffers()}
     with randomness.preserved():
         durations = [updater.micro_batch.fit(trial) for _ in range(2)]
     trainer.optimizer.zero_grad(set_to_none=True)
+    for name, buffer in updater.model.named_buffers():
+        buffer.copy_(buffers[name])
     steps = max(0, trainer.max_steps - trainer.progress.step)
     tokens = steps * config.batch_size * dataset.block_size
     # A forward pass is about a third of forward and backward together.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from cai.trainer.checkpoint import SUFFIX, Checkpoint, DamagedCheckpoint, load_checkpoint, save_checkpoint
+from cai.errors import RunError
+from cai.files import second_name
+from cai.trainer.checkpoint import SUFFIX, Checkpoint, DamagedCheckpoint, load_checkpoint, save_checkpoint, unwritten
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +37,13 @@ class CheckpointFolder:
         return self.path / f"best{SUFFIX}"
 
     def save_last(self, checkpoint: Checkpoint) -> None:
-        if self.last.is_file():
-            _link(self.last, self.previous)
-        save_checkpoint(self.last, checkpoint)
+        save_checkpoint(self.last, checkpoint, keep_as=self.previous)
         if self.keep:
-            _link(self.last, self.path / f"step_{checkpoint.state['step']:08d}{SUFFIX}")
+            kept = self.path / f"step_{checkpoint.state['step']:08d}{SUFFIX}"
+            try:
+                second_name(self.last, kept)
+            except OSError as error:
+                raise unwritten(kept, error, self.last.stat().st_size) from error
             # One more than asked: the newest of them is `last` under its other name.
             for old in self._kept()[self.keep + 1 :]:
                 old.unlink()
@@ -48,34 +51,32 @@ class CheckpointFolder:
     def save_best(self, checkpoint: Checkpoint) -> None:
         save_checkpoint(self.best, checkpoint)
 
-    def newest(self) -> tuple[Path, Checkpoint] | None:
-        """The newest checkpoint that is whole, and where it lies; ``None`` if there is none to go on from.
+    def newest(self) -> Path | None:
+        """The newest checkpoint that is whole; ``None`` if there has been none so far.
 
-        Damaged ones are said and put aside under another name, so that they never take a whole one's place.
+        Damaged ones are said and put aside under another name, so that they never take a whole one's place. Raises
+        ``RunError`` if all are damaged.
         """
         for path in self._candidates():
             try:
-                return path, load_checkpoint(path)
+                load_checkpoint(path)
+                return path
             except DamagedCheckpoint as error:
                 aside = path.with_suffix(".damaged")
                 os.replace(path, aside)
-                log.warning("%s It is now %s; going back to the checkpoint before it.", error, aside.name)
+                log.warning("%s It is now %s.", error, aside.name)
+        if damaged := sorted(path.name for path in self.path.glob("*.damaged")):
+            raise RunError(
+                f"{self.path} must hold a whole checkpoint, but all are damaged ({', '.join(damaged)}). Start a new run; or"
+                " remove these files, and the run begins again at step 0, its records with it."
+            )
         return None
 
     def _candidates(self) -> Iterator[Path]:
         """What a run could go on from, newest first."""
-        yield from (path for path in (self.last, self.previous, *self._kept()) if path.is_file())
+        others = [path for path in (self.previous, *self._kept()) if path.is_file()]
+        yield from [self.last] * self.last.is_file()
+        yield from sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)
 
     def _kept(self) -> list[Path]:
         return sorted(self.path.glob(f"step_*{SUFFIX}"), reverse=True)
-
-
-def _link(source: Path, target: Path) -> None:
-    """A second name for the same bytes, in one instant; a copy where the file system has no hard links."""
-    unfinished = target.with_name(f".{target.name}.unfinished")
-    unfinished.unlink(missing_ok=True)
-    try:
-        os.link(source, unfinished)
-    except OSError:
-        shutil.copyfile(source, unfinished)
-    os.replace(unfinished, target)

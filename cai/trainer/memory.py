@@ -31,17 +31,17 @@ class MicroBatch:
         ``work`` must be repeatable: nothing it does before it runs out of memory may last. Raises ``TrainingError`` if not
         even one sequence fits, or if ``size`` is the user's own.
         """
-        state = randomness.capture()
+        put_back = randomness.remember()
         while True:
             try:
                 return work()
-            except RuntimeError as error:  # torch.OutOfMemoryError is one too
+            except BaseException as error:  # an abandoned step too has drawn nothing
+                put_back()
                 if not is_out_of_memory(error):
                     raise
-                reason = str(error).splitlines()[0]
+                reason = (str(error) or type(error).__name__).splitlines()[0]
             # Out of the `except` block: the error holds the frames, and they hold the memory.
             self._shrink(reason)
-            randomness.restore(state)
 
     def _shrink(self, reason: str) -> None:
         if not self.auto or self.size == 1:
@@ -61,6 +61,7 @@ class MicroBatch:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` is PyTorch's way to say that CUDA (either of its messages) or MPS has no memory left."""
-    texts = ("CUDA out of memory", "CUDA error: out of memory", "MPS backend out of memory")
-    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in texts)
+    """Whether ``error`` is one of PyTorch's ways to say that CUDA or MPS has no memory left, or none for one tensor."""
+    texts = ("CUDA out of memory", "CUDA error: out of memory", "MPS backend out of memory", "Invalid buffer size")
+    is_text = isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
+    return is_text or isinstance(error, torch.OutOfMemoryError)

@@ -26,24 +26,25 @@ class FiniteGuard:
     ``skip`` asks for a decision at every step.
     """
 
-    def __init__(self, *, on_nonfinite: Literal["stop", "skip"], max_skipped: int, waits: bool, scaled: bool) -> None:
-        """``waits``: a look waits for the device. ``scaled``: under loss scaling, where an infinite gradient is normal and
-        the scaler itself passes over the update."""
+    def __init__(
+        self, names: list[str], *, on_nonfinite: Literal["stop", "skip"], max_skipped: int, waits: bool, scaled: bool
+    ) -> None:
+        """``names`` of the parameters. ``waits``: a look waits for the device. ``scaled``: under loss scaling, where an
+        infinite gradient is normal and the scaler itself passes over the update."""
+        self.names = names
         self.skips = on_nonfinite == "skip"
         self.max_skipped = max_skipped
         self.at_once = self.skips or not waits
         self.scaled = scaled
         self.skipped = 0
         self._first: dict[str, Tensor] = {}
-        self._names: list[str] = []
 
-    def admits(self, step: int, loss: Tensor, names: list[str], norms: Tensor, circumstances: Callable[[int], str]) -> bool:
-        """Whether update number ``step`` may be applied. ``norms (P,)`` are those of the gradients of ``names``.
+    def admits(self, step: int, loss: Tensor, grad_norm: Tensor, norms: Tensor, circumstances: Callable[[int], str]) -> bool:
+        """Whether update number ``step`` may be applied. ``norms (P,)`` are those of each parameter's gradient.
 
         ``circumstances`` describes a step's batch and learning rate. Raises ``TrainingError`` if training cannot go on.
         """
-        self._names = names
-        bad = ~torch.isfinite(loss) if self.scaled else ~(torch.isfinite(loss) & torch.isfinite(norms).all())
+        bad = ~torch.isfinite(loss) if self.scaled else ~(torch.isfinite(loss) & torch.isfinite(grad_norm))
         if not self.at_once:
             self._note(step, bad, loss, norms)
             return True
@@ -75,7 +76,7 @@ class FiniteGuard:
         self._first = {key: torch.where(is_first, value, self._first[key]) for key, value in now.items()}
 
     def _refuse(self, step: int, loss: float, norms: Tensor, circumstances: Callable[[int], str]) -> None:
-        by_size = sorted(zip(norms.tolist(), self._names, strict=True), key=lambda pair: -_rank(pair[0]))
+        by_size = sorted(zip(norms.tolist(), self.names, strict=True), key=lambda pair: -_rank(pair[0]))
         largest = ", ".join(f"{name} {norm:.3g}" for norm, name in by_size[:LARGEST])
         value = loss if not math.isfinite(loss) else max(norms.tolist(), key=_rank)
         skipped = f" {self.skipped} such updates were passed over before (trainer.max_skipped)." if self.skips else ""

@@ -29,7 +29,7 @@ class Progress:
     """The metrics of ``step`` whose evaluation, samples or line in the record are still to come; ``None``: nothing is."""
     recent_losses: list[float] = field(default_factory=list)
     spikes: list[int] = field(default_factory=list)
-    """Steps whose logged loss stood out of those before."""
+    """The newest hundred steps whose logged loss stood out of those before."""
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Self:
@@ -54,11 +54,15 @@ class Progress:
         mean, deviation = statistics.fmean(before), statistics.pstdev(before)
         if loss <= max(mean + SPIKE * deviation, 1.1 * mean):
             return None
-        self.spikes = [*self.spikes, self.step]
+        self.spikes = [*self.spikes, self.step][-100:]
         return (
             f"step {self.step}: train/loss {loss:.4f} is a spike: the last {RECENT} were {mean:.4f} ± {deviation:.4f}."
             " If spikes come often, lower optimizer.lr or trainer.grad_clip."
         )
+
+    def result(self, max_steps: int, metrics: Mapping[str, float]) -> FitResult:
+        """At the end of training; ``metrics`` are the newest."""
+        return FitResult(self.step, self.step < max_steps, self.best_val_loss, self.best_step, dict(metrics))
 
     def reached(self) -> dict[str, Any]:
         """For ``run.json``."""

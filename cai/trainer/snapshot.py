@@ -10,7 +10,7 @@ from cai import randomness
 from cai.errors import RunError
 from cai.trainer.checkpoint import Checkpoint
 from cai.trainer.progress import Progress
-from cai.trainer.state import load_optimizer, load_weights, take_optimizer, take_weights
+from cai.trainer.state import load_optimizer, load_weights, take_groups, take_optimizer, take_weights
 
 if TYPE_CHECKING:
     from cai.trainer.trainer import Trainer
@@ -24,6 +24,7 @@ def take_snapshot(trainer: Trainer) -> Checkpoint:
         "model": trainer.built_from,
         "newest": trainer.newest,
         "optimizer": values,
+        "groups": take_groups(trainer.optimizer),
         "scaler": updater.scaler.state_dict(),
         "skipped": updater.guard.skipped,
         "micro_batch_size": updater.micro_batch.size,
@@ -39,18 +40,19 @@ def take_weights_alone(trainer: Trainer) -> Checkpoint:
 
 
 def restore_snapshot(trainer: Trainer, checkpoint: Checkpoint, source: Path) -> None:
-    """Put everything back but the random states, which ``Trainer.fit`` takes from ``trainer.random`` when it begins.
+    """Put everything back but the random states, which are for the moment when training begins.
 
-    Raises ``RunError`` if ``checkpoint``, read from ``source``, holds weights alone or is of another model.
+    Raises ``RunError`` if ``checkpoint``, read from ``source``, does not hold all of it or is of another model.
     """
     state, updater = checkpoint.state, trainer.updater
     if "sizes" not in state:
-        raise RunError(f"{source} must hold all that a run goes on from, but holds weights alone. Use it with generate.")
+        what = "was written by a CAI that could not resume" if state["format"] == 1 else "holds weights alone"
+        raise RunError(f"{source} must hold all that a run goes on from, but {what}. Use it with generate.")
     load_weights(trainer.model, checkpoint, source, trainer.built_from)
-    load_optimizer(trainer.optimizer, checkpoint.optimizer, state["optimizer"])
+    load_optimizer(trainer.optimizer, checkpoint)
     if updater.scaler.is_enabled() and state["scaler"]:
         updater.scaler.load_state_dict(state["scaler"])
     updater.guard.skipped = state["skipped"]
     if updater.micro_batch.auto:
         updater.micro_batch.size = state["micro_batch_size"]
-    trainer.progress, trainer.newest, trainer.random = Progress.of(state), dict(state["newest"]), checkpoint.random
+    trainer.progress, trainer.newest = Progress.of(state), dict(state["newest"])

@@ -39,10 +39,10 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint, source: Path, options
     shapes = {plain_name(name): tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     saved = {name: tuple(tensor.shape) for name, tensor in checkpoint.model.items()}
     wrong = [name for name in sorted(shapes.keys() | saved.keys()) if shapes.get(name) != saved.get(name)]
-    if wrong:
-        name, more = wrong[0], f" and {len(wrong) - 1} more" * (len(wrong) > 1)
+    if wrong or differing:
+        more = f" and {len(wrong) - 1} more" * (len(wrong) > 1)
         what = "; ".join(differing) or (
-            f"{name} is {saved.get(name, 'missing')} there and {shapes.get(name, 'missing')} in the model{more}"
+            f"{wrong[0]} is {saved.get(wrong[0], 'missing')} there and {shapes.get(wrong[0], 'missing')} in the model{more}"
         )
         raise RunError(
             f"{source} must hold weights of the configured model, but does not: {what}."
@@ -61,18 +61,28 @@ def take_optimizer(optimizer: Optimizer) -> tuple[dict[str, dict[str, Tensor]], 
     return tensors, values
 
 
-def load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Mapping[str, Tensor]], values: Mapping[str, Any]) -> None:
-    """Put the state back. Options (rate, decay) stay those that ``optimizer`` was built with."""
+def take_groups(optimizer: Optimizer) -> list[dict[str, Any]]:
+    """The plain values of each parameter group: some optimizers count in them."""
+    plain = (bool, int, float, str, tuple, type(None))
+    return [{key: value for key, value in group.items() if isinstance(value, plain)} for group in optimizer.param_groups]
+
+
+def load_optimizer(optimizer: Optimizer, checkpoint: Checkpoint) -> None:
+    """Put the state back, the plain values of the groups with it."""
+    tensors, values = checkpoint.optimizer, checkpoint.state["optimizer"]
     names = {name: index for index, (name, _) in enumerate(_parameters(optimizer))}
     if unknown := sorted((tensors.keys() | values.keys()) - names.keys()):
         raise RunError(f"the checkpoint must be of this optimizer, but holds state of {unknown[0]} too.")
     state = {names[name]: {**tensors.get(name, {}), **values.get(name, {})} for name in tensors.keys() | values.keys()}
-    # PyTorch decides what goes to the parameter's device; its cast to the parameter's type is undone.
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    # PyTorch finds the right device, and casts to the parameter's type: undone for what had a type of its own.
+    groups = optimizer.state_dict()["param_groups"]
+    for group, saved in zip(groups, checkpoint.state["groups"], strict=True):
+        group |= {key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()}
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
     for name, parameter in _parameters(optimizer):
         for key, tensor in tensors.get(name, {}).items():
             loaded = optimizer.state[parameter][key]
-            if loaded.dtype != tensor.dtype:
+            if loaded.dtype != tensor.dtype != checkpoint.model[name].dtype:
                 optimizer.state[parameter][key] = tensor.to(loaded.device)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, Unpack
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from cai import randomness
 from cai.config.base import Config
 from cai.interruption import Interrupted, deferred
-from cai.trainer.checkpoint import Checkpoint
+from cai.trainer.checkpoint import load_checkpoint
 from cai.trainer.evaluation import evaluate
 from cai.trainer.folder import CheckpointFolder
 from cai.trainer.meter import Meter
@@ -110,23 +110,28 @@ class Trainer:
         self.checkpoints = CheckpointFolder(self.recorder.directory / "checkpoints", config.keep)
         self.progress = Progress()
         self.newest: dict[str, float] = {}
-        self.random: randomness.RandomState | None = None
-        """Of the checkpoint to go on from; put back when ``fit`` begins."""
+        self._random: randomness.RandomState | None = None  # of the checkpoint to go on from, put back when `fit` begins
+        self._as_owed: Callable[[], None] | None = None  # puts randomness back to where it was before the settling
         self.meter = Meter(self.device)
         self._saved: tuple[int, bool] | None = None
 
-    def restore(self, checkpoint: Checkpoint, source: Path) -> None:
-        """Make ``fit`` go on from ``checkpoint``, read from ``source``. Raises ``RunError`` if it does not fit the model."""
+    def restore(self, source: Path) -> dict[str, Any]:
+        """Make ``fit`` go on from the checkpoint at ``source``. Returns its state.
+
+        Raises ``RunError`` if it is missing, damaged, or does not fit the model.
+        """
+        checkpoint = load_checkpoint(source)
         restore_snapshot(self, checkpoint, source)
-        self._saved = self._place()
+        self._random, self._saved = checkpoint.random, self._place()
+        return checkpoint.state
 
     def fit(self) -> FitResult:
         """Train to the last step, or until validation has not improved for ``patience`` evaluations.
 
         Raises ``TrainingError`` if a number is not finite any more, ``Interrupted`` (after a save) if asked to stop.
         """
-        if self.random is not None:
-            randomness.restore(self.random)
+        randomness.restore(self._random or {})
+        self._random = None
         self.meter.start(self.progress)
         bar = tqdm(total=self.max_steps, initial=self.progress.step, unit="step", disable=None, dynamic_ncols=True)
         with self._saved_if_interrupted(), bar:
@@ -137,14 +142,7 @@ class Trainer:
                     break
                 with deferred():
                     self._take_step(bar)
-        progress = self.progress
-        return FitResult(
-            step=progress.step,
-            stopped_early=progress.step < self.max_steps,
-            best_val_loss=progress.best_val_loss,
-            best_step=progress.best_step,
-            metrics=dict(self.newest),
-        )
+        return self.progress.result(self.max_steps, self.newest)
 
     def _take_step(self, bar: tqdm[Any]) -> None:
         """One update, and note what is owed for it. Most steps owe nothing and do not wait for the device."""
@@ -153,18 +151,21 @@ class Trainer:
         progress.step += 1
         progress.tokens += config.batch_size * self.dataset.block_size
         bar.update()
-        is_last = progress.step == self.max_steps
-        if is_last or _due(progress.step, config.log_every):
+        cadences = (config.eval_every, config.sample_every, config.save_every)
+        if progress.step == self.max_steps or _due(progress.step, config.log_every):
             progress.owed = self._measure(update)
             bar.set_postfix_str("loss {train/loss:.3f}, {perf/tokens_per_sec:,.0f} tokens/s".format_map(progress.owed))
-        elif any(_due(progress.step, every) for every in (config.eval_every, config.sample_every, config.save_every)):
+        elif any(_due(progress.step, every) for every in cadences):
             progress.owed = {}
+        if progress.owed is not None:
+            self.updater.guard.check(self.updater.circumstances)
 
     def _settle(self, owed: Mapping[str, float]) -> None:
         """Do what ``owed``, the metrics of the newest step, is still to come with: evaluation, samples, records, a save.
 
         All is recorded at once at the end: whoever stops this before, finds nothing done, and it is done anew on resuming.
         """
+        self._as_owed = randomness.remember()
         config, progress = self.config, copy.copy(self.progress)
         metrics, texts, improved = dict(owed), [], False
         is_last = progress.step == self.max_steps
@@ -186,8 +187,9 @@ class Trainer:
                 log.warning("%s", spike)
             self.newest |= metrics
             progress.owed = None
-            self.progress = progress
+            self.progress, self._as_owed = progress, None
             if improved:
+                self.recorder.sync()
                 self.checkpoints.save_best(take_weights_alone(self))
             if ends or _due(progress.step, config.save_every):
                 self._save_last()
@@ -195,6 +197,7 @@ class Trainer:
     def reached(self) -> dict[str, Any]:
         """How far it has come, for ``run.json``; right at any moment."""
         return self.progress.reached() | {
+            "saved_step": self._saved[0] if self._saved else 0,
             "micro_batch_size": self.updater.micro_batch.size,
             "skipped_updates": self.updater.guard.skipped,
             "metrics": dict(self.newest),
@@ -205,10 +208,9 @@ class Trainer:
 
     def _measure(self, update: Update) -> dict[str, float]:
         """The metrics of a step just taken. Waits for the device."""
-        self.updater.guard.check(self.updater.circumstances)
         return {
             "train/loss": float(update.loss),
-            "train/lr": float(self.optimizer.param_groups[0]["lr"]),
+            "train/lr": self.updater.lrs(self.progress.step - 1)[0],
             "train/grad_norm": float(update.grad_norm),
             **self.meter.measure(self.progress),
         }
@@ -226,6 +228,8 @@ class Trainer:
             yield
         except Interrupted:
             with deferred(then_raise=False):
+                if self._as_owed is not None:
+                    self._as_owed()
                 self._save_last()
             raise
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from cai.dropout import set_keys
+from cai.dropout import keyed
 from cai.errors import ConfigError
 from cai.interruption import raise_if_overdue
 from cai.trainer.memory import MicroBatch
@@ -74,6 +74,7 @@ class Updater:
         # Taken before a checkpoint is loaded, whose groups hold the rate of a step and not the peak.
         self._peak_lrs = [group["lr"] for group in optimizer.param_groups]
         self.guard = FiniteGuard(
+            [name for name, p in model.named_parameters() if p.requires_grad],
             on_nonfinite=on_nonfinite,
             max_skipped=max_skipped,
             waits=device.type != "cpu",
@@ -85,11 +86,10 @@ class Updater:
         x, y = (torch.from_numpy(array) for array in self.dataset.batch(step, self.batch_size))
         loss = self.micro_batch.fit(lambda: self.accumulate(x, y, step))
         self.scaler.unscale_(self.optimizer)
-        gradients = {name: p.grad for name, p in self.model.named_parameters() if p.grad is not None}
         # One norm for each parameter, then theirs: clip_grad_norm_ in two halves, as the guard wants to see between.
-        norms = torch.stack(torch._foreach_norm(list(gradients.values())))  # (P,)
+        norms = self._gradient_norms()
         grad_norm = torch.linalg.vector_norm(norms)
-        if self.guard.admits(step, loss, list(gradients), norms, self.circumstances):
+        if self.guard.admits(step, loss, grad_norm, norms, self.circumstances):
             nn.utils.clip_grads_with_norm_(self.model.parameters(), self.grad_clip or math.inf, grad_norm)
             # By the number of the step alone: a step that loss scaling skips still counts in the schedule.
             for group, lr in zip(self.optimizer.param_groups, self.lrs(step), strict=True):
@@ -98,6 +98,13 @@ class Updater:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         return Update(loss, grad_norm)
+
+    def _gradient_norms(self) -> Tensor:
+        """``(P,)``, in the order of the parameters that are trained; 0 where a step gave no gradient."""
+        gradients = [p.grad for p in self.model.parameters() if p.requires_grad]
+        norms = iter(torch._foreach_norm([gradient for gradient in gradients if gradient is not None]))
+        none = torch.zeros((), device=self.device.torch_device, dtype=self.device.parameter_dtype)
+        return torch.stack([none if gradient is None else next(norms) for gradient in gradients])
 
     def lrs(self, step: int) -> list[float]:
         """The learning rate of update number ``step`` for each parameter group."""
@@ -116,9 +123,9 @@ class Updater:
         for first in range(0, len(x), self.micro_batch.size):
             raise_if_overdue()
             sequences = range(first, min(first + self.micro_batch.size, len(x)))
-            self._key(step, sequences)
             chosen = slice(sequences.start, sequences.stop)
-            with self.device.autocast():
+            torch.manual_seed(fold(self.seed, step, sequences.start))  # for a dropout other than CAI's
+            with self.device.autocast(), keyed(self.model, self.seed, step, sequences):
                 loss = self.forward(self.device.put(x[chosen]), self.device.put(y[chosen])) / n_valid
             self.scaler.scale(loss).backward()
             total = total + loss.detach()
@@ -128,11 +135,6 @@ class Updater:
         """Where in the data and on the schedule update number ``step`` is, as a sentence."""
         where = self.dataset.locate(step, self.batch_size)
         return f"Its batch: {where}. Learning rate {max(self.lrs(step)):.3g}."
-
-    def _key(self, step: int, sequences: range) -> None:
-        """Decide all randomness of a forward pass: CAI's dropout by sequence, any other by its first sequence."""
-        torch.manual_seed(fold(self.seed, step, sequences.start))
-        set_keys(self.model, self.seed, step, sequences)
 
 
 def fold(seed: int, step: int, sequence: int) -> int:

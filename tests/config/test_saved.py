@@ -85,7 +85,7 @@ def test_the_first_format_means_what_it_meant() -> None:
     assert (config.seed, config.model.n_embd, config.optimizer.lr, config.optimizer.betas) == (1337, 128, 4e-3, (0.9, 0.95))
     assert (config.schedule.min_lr_ratio, config.device.type) == (0.1, "auto")
     assert config.trainer.micro_batch_size == config.trainer.batch_size  # was null, which meant so
-    assert config.trainer.on_nonfinite == "stop"
+    assert (config.trainer.on_nonfinite, config.trainer.max_skipped) == ("stop", 10)
 
 
 def test_a_saved_config_is_complete_resolved_and_plain(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ print(counting(Path(sys.argv[1]), 1000, 16).batch(12, 4)[0][:, 0].tolist())
 
 def starts(dataset: TokenDataset, step: int, batch_size: int) -> list[int]:
     """Where in the file the windows of a step begin; each token of ``counting`` is its position."""
-    return dataset.batch(step, batch_size)[0][:, 0].tolist()
+    begin: list[int] = dataset.batch(step, batch_size)[0][:, 0].tolist()
+    return begin
 
 
 def epoch_starts(dataset: TokenDataset, epoch: int) -> list[int]:
@@ -56,9 +57,9 @@ def test_another_process_gives_the_same_batch(tmp_path: Path) -> None:
 def test_the_random_state_of_numpy_is_neither_read_nor_changed(tmp_path: Path) -> None:
     dataset = counting(tmp_path, 1000, 16)
     np.random.seed(0)
-    before = np.random.get_state()[1].tolist()  # type: ignore[union-attr, index]
+    before = np.random.get_state()[1].tolist()  # type: ignore[index]
     first = starts(dataset, 5, 4)
-    assert np.random.get_state()[1].tolist() == before  # type: ignore[union-attr, index]
+    assert np.random.get_state()[1].tolist() == before  # type: ignore[index]
     np.random.seed(1)
     assert starts(dataset, 5, 4) == first
 
@@ -153,3 +154,47 @@ def test_a_training_text_below_one_window_is_refused_with_its_numbers(tmp_path: 
 def test_a_validation_text_without_a_target_is_refused_with_its_numbers(tmp_path: Path, val_tokens: int) -> None:
     with pytest.raises(DataError, match=rf"validation text must have at least 2 tokens, but has {val_tokens}\. Use"):
         counting(tmp_path, 100, 16, val_tokens=val_tokens)
+
+
+def test_where_a_batch_lies_is_told_in_words_that_lead_to_its_text(tmp_path: Path) -> None:
+    dataset = counting(tmp_path, 1000, 16)  # 61 windows
+    for step in (0, 7, 15, 40):
+        said = dataset.locate(step, 4)
+        begin = ", ".join(map(str, starts(dataset, step, 4)))
+        epoch, position = divmod(4 * step, dataset.n_windows)
+        assert said == (
+            f"4 windows from position {position} of epoch {epoch}, which begin at tokens {begin} of {tmp_path / 'train.bin'}"
+        )
+
+
+@pytest.mark.parametrize(("batch_size", "more"), [(1, ""), (8, ""), (9, ", ..."), (500, ", ...")])
+def test_of_a_large_batch_the_first_eight_windows_are_told(tmp_path: Path, batch_size: int, more: str) -> None:
+    dataset = counting(tmp_path, 1000, 16)
+    begin = ", ".join(map(str, starts(dataset, 3, batch_size)[:8]))
+    assert f"begin at tokens {begin}{more} of {tmp_path}" in dataset.locate(3, batch_size)
+
+
+def test_where_a_batch_lies_can_be_told_when_its_file_is_gone(tmp_path: Path) -> None:
+    dataset = counting(tmp_path, 1000, 16)
+    said = dataset.locate(3, 4)
+    (tmp_path / "train.bin").unlink()
+    assert dataset.locate(3, 4) == said
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_shard_that_vanishes_during_a_run_is_one_message_with_its_path_and_a_remedy(tmp_path: Path, split: str) -> None:
+    dataset = counting(tmp_path, 1000, 16)
+    dataset.batch(0, 4)
+    (tmp_path / f"{split}.bin").unlink()
+    with pytest.raises(DataError, match=rf"{split}\.bin must stay while a run reads it, .*No such file.*Resume the run"):
+        dataset.batch(1, 4) if split == "train" else next(dataset.val_batches(4))
+
+
+@pytest.mark.xfail(strict=True, reason="only a file that is missing is told, not one that has become shorter")
+@pytest.mark.parametrize("size", [0, 100])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_shard_that_was_cut_off_is_told_like_one_that_vanished(tmp_path: Path, split: str, size: int) -> None:
+    dataset = counting(tmp_path, 1000, 16, val_tokens=100)
+    os.truncate(tmp_path / f"{split}.bin", size)
+    with pytest.raises(DataError, match=rf"{split}\.bin"):
+        [dataset.batch(step, 4) for step in range(20)] if split == "train" else list(dataset.val_batches(4))

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterator
+import random
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 import cai
+from cai import interruption
+from cai.config.roots import TrainConfig
 from cai.model.base import IGNORE_INDEX
-from cai.recorder import Recorder
+from cai.randomness import seed_everything
+from cai.recorder import Recorder, cut_back
 from cai.tokens.batches import Ids, TokenDataset
 from cai.tokens.shards import Shards, SplitStats
+from cai.trainer.checkpoint import load_checkpoint
 from cai.trainer.trainer import Trainer
 
 VOCAB_SIZE = 50
@@ -44,11 +53,9 @@ def make_shards(folder: Path, tokens: int = 3000, seed: int = 0) -> Shards:
     return Shards(folder, "made-up", "made-up", "uint16", VOCAB_SIZE, stats["train"], stats["val"])
 
 
-def make_trainer(
-    folder: Path, *overrides: str, dataset_class: type[TokenDataset] = TokenDataset, dtype: torch.dtype = torch.float32
-) -> Trainer:
-    """A one-layer GPT-2 on CPU. ``folder`` takes the run's files."""
-    config = cai.compose(
+@functools.cache
+def _config(overrides: tuple[str, ...]) -> TrainConfig:
+    config: TrainConfig = cai.compose(
         [
             "device=cpu",
             "device.precision=fp32",
@@ -66,21 +73,130 @@ def make_trainer(
             *overrides,
         ]
     )
+    return config
+
+
+def make_trainer(
+    folder: Path,
+    *overrides: str,
+    dataset_class: type[TokenDataset] = TokenDataset,
+    dtype: torch.dtype | None = None,
+    optimizer_class: type[torch.optim.Optimizer] | None = None,
+) -> Trainer:
+    """A one-layer GPT-2 on CPU. ``folder`` takes the run's files; ``dtype`` is the device's, unless given."""
+    config = _config(overrides)
+    device = config.device.build()
     dataset = dataset_class(make_shards(folder / "tokens"), config.model.block_size, config.seed, IGNORE_INDEX)
-    torch.manual_seed(config.seed)
-    model = config.model.build(vocab_size=VOCAB_SIZE).to(dtype)
+    seed_everything(config.seed)
+    model = config.model.build(vocab_size=VOCAB_SIZE).to(dtype or device.parameter_dtype)
+    named = list(model.named_parameters())
     OPENED.append(Recorder(folder))
     trainer: Trainer = config.trainer.build(
         model=model,
-        optimizer=config.optimizer.build(model),
+        optimizer=optimizer_class(named) if optimizer_class else config.optimizer.build(model),  # type: ignore[call-arg]
         schedule=config.schedule.build(config.trainer.steps(dataset.n_windows)),
         dataset=dataset,
-        device=config.device.build(),
+        device=device,
         recorder=OPENED[-1],
         samples=lambda: [("title", "text")],
         seed=config.seed,
+        built_from={**config.model.model_dump(), "vocab_size": VOCAB_SIZE},
     )
     return trainer
+
+
+def take_up(trainer: Trainer, path: Path) -> Trainer:
+    """Have ``trainer`` go on from the checkpoint at ``path``, its records cut back as ``cai resume`` does it."""
+    checkpoint = load_checkpoint(path)
+    cut_back(trainer.recorder.directory, checkpoint.state["sizes"])
+    trainer.restore(checkpoint, path)
+    return trainer
+
+
+def draw_everywhere(model: nn.Module) -> None:
+    """Make ``model`` draw from every global source in each forward pass, in training and in evaluation."""
+
+    def noise(module: nn.Module, args: object, out: Tensor) -> Tensor:
+        of_python = random.random() + random.gauss(0, 1)  # both sources keep the second of a pair of normal numbers
+        of_numpy = np.random.random() + np.random.normal()
+        return out * (1 + 0.01 * (of_python + of_numpy)) + 0.01 * torch.randn(())
+
+    model.get_submodule("wte").register_forward_hook(noise)
+
+
+def draw_in_samples(trainer: Trainer) -> None:
+    """Make the samples of ``trainer`` from every global source."""
+    trainer.samples = lambda: [(str(random.random()), f"{np.random.normal()} {torch.rand(())} {random.gauss(0, 1)}")]
+
+
+def computed(folder: Path) -> list[dict[str, Any]]:
+    """Every line of ``metrics.jsonl`` without speed and memory."""
+    return [{tag: value for tag, value in line.items() if not tag.startswith("perf/")} for line in metrics(folder)]
+
+
+def reached(path: Path) -> dict[str, Any]:
+    """All that a checkpoint holds and that does not depend on the clock; tensors as bytes."""
+    saved = load_checkpoint(path)
+    state = {key: value for key, value in saved.state.items() if key not in ("seconds", "sizes", "newest", "owed")}
+    entries = {f"{name}.{key}": value for name, values in saved.optimizer.items() for key, value in values.items()}
+    tensors = {**saved.model, **entries, **saved.random}
+    return state | {name: (value.dtype, value.numpy().tobytes()) for name, value in tensors.items()}
+
+
+def records_of(source: Path, target: Path) -> Path:
+    """A new folder with the records of another run, and nothing else."""
+    target.mkdir()
+    for name in ("metrics.jsonl", "samples.md"):
+        if (source / name).is_file():
+            shutil.copy(source / name, target)
+    return target
+
+
+def assert_equal(folder: Path, whole: Path) -> None:
+    """Everything that two runs compute and keep is equal, to the bit."""
+    assert computed(folder) == computed(whole)
+    for name in ("last", "best"):
+        saved = f"checkpoints/{name}.safetensors"
+        if name == "last" or (folder / saved).is_file():  # who goes on after the best does not write it anew
+            assert reached(folder / saved) == reached(whole / saved)
+    paths = [one / "samples.md" for one in (folder, whole)]
+    samples = [path.read_text(encoding="utf-8") if path.is_file() else "" for path in paths]
+    assert samples[0] == samples[1]
+
+
+def ask_at(trainer: Trainer, place: str, count: int) -> None:
+    """Ask the process to stop, as SIGTERM would, when ``trainer`` comes to ``place`` for the ``count``-th time."""
+    seen = 0
+
+    def asking(original: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **options: Any) -> Any:
+            nonlocal seen
+            seen += 1
+            if place == "evaluation":
+                return with_ask_in_its_midst(original(*args, **options))
+            result = original(*args, **options)
+            ask()
+            return result
+
+        return wrapper
+
+    def with_ask_in_its_midst(batches: Iterator[Any]) -> Iterator[Any]:
+        yield next(batches)
+        ask()
+        yield from batches
+
+    def ask() -> None:
+        if seen == count:
+            interruption.request(15)
+
+    owner, name = {
+        "evaluation": (trainer.dataset, "val_batches"),
+        "sampling": (trainer, "samples"),
+        "update": (trainer.updater, "update"),
+        "records": (trainer.recorder, "metrics"),
+        "save": (trainer.recorder, "sync"),
+    }[place]
+    setattr(owner, name, asking(getattr(owner, name)))
 
 
 def losses(folder: Path, tag: str = "train/loss") -> dict[int, float]:
@@ -88,6 +204,6 @@ def losses(folder: Path, tag: str = "train/loss") -> dict[int, float]:
     return {entry["step"]: entry[tag] for entry in metrics(folder) if tag in entry}
 
 
-def metrics(folder: Path) -> Iterator[dict[str, float]]:
+def metrics(folder: Path) -> Iterator[dict[str, Any]]:
     for line in (folder / "metrics.jsonl").read_text().splitlines():
         yield json.loads(line)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,30 +11,63 @@ import torch
 
 from tests.trainer.making import RaggedDataset, losses, make_trainer
 
+Curve = list[float]
 
-def train(folder: Path, *overrides: str, dtype: torch.dtype = torch.float64) -> tuple[dict[int, float], torch.Tensor]:
-    trainer = make_trainer(
-        folder, "trainer.batch_size=8", "trainer.log_every=1", *overrides, dataset_class=RaggedDataset, dtype=dtype
-    )
-    trainer.fit()
-    return losses(folder), torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
+
+class TwoRates(torch.optim.SGD):
+    """One group at rate 1 and one at 3."""
+
+    def __init__(self, named: list[tuple[str, torch.nn.Parameter]]) -> None:
+        super().__init__([{"params": named[:3], "lr": 1.0}, {"params": named[3:], "lr": 3.0}])
+
+
+@pytest.fixture(scope="module")
+def curves(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], tuple[Curve, torch.Tensor]]:
+    """The losses and the final weights of 200 steps with ragged targets, by precision and micro-batch size."""
+
+    @functools.cache
+    def train(precision: str, micro_batch_size: int) -> tuple[Curve, torch.Tensor]:
+        folder = tmp_path_factory.mktemp("curve")
+        trainer = make_trainer(
+            folder,
+            "trainer.batch_size=8",
+            "trainer.log_every=10",
+            "trainer.save_every=0",
+            "trainer.max_steps=200",
+            f"device.precision={precision}",
+            f"trainer.micro_batch_size={micro_batch_size}",
+            dataset_class=RaggedDataset,
+        )
+        trainer.fit()
+        return list(losses(folder).values()), torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
+
+    return train
 
 
 @pytest.mark.parametrize("micro_batch_size", [1, 2, 4])
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp64", 1e-9), ("fp32", 1e-3)])
 def test_the_curve_does_not_depend_on_the_micro_batch_size_with_ragged_targets(
-    tmp_path: Path, micro_batch_size: int
+    curves: Callable[[str, int], tuple[Curve, torch.Tensor]], precision: str, tolerance: float, micro_batch_size: int
 ) -> None:
-    whole, whole_weights = train(tmp_path / "whole", "trainer.max_steps=30")
-    cut, cut_weights = train(tmp_path / "cut", "trainer.max_steps=30", f"trainer.micro_batch_size={micro_batch_size}")
-    assert len(whole) == 30
-    assert list(cut.values()) == pytest.approx(list(whole.values()), rel=1e-9)
-    torch.testing.assert_close(cut_weights, whole_weights, rtol=1e-7, atol=1e-9)
+    whole, whole_weights = curves(precision, 8)
+    cut, cut_weights = curves(precision, micro_batch_size)
+    assert len(whole) == 20
+    assert whole[-1] < 0.75 * whole[0]  # it has learned
+    assert cut == pytest.approx(whole, rel=tolerance)
+    assert cut_weights.dtype == {"fp64": torch.float64, "fp32": torch.float32}[precision]
+    if precision == "fp64":
+        torch.testing.assert_close(cut_weights, whole_weights, rtol=1e-7, atol=1e-9)
 
 
-def test_in_single_precision_the_curve_is_the_same_to_a_thousandth(tmp_path: Path) -> None:
-    whole, _ = train(tmp_path / "whole", "trainer.max_steps=30", dtype=torch.float32)
-    cut, _ = train(tmp_path / "cut", "trainer.max_steps=30", "trainer.micro_batch_size=2", dtype=torch.float32)
-    assert list(cut.values()) == pytest.approx(list(whole.values()), rel=1e-3)
+@pytest.mark.parametrize("micro_batch_size", [1, 4])
+def test_nor_with_dropout(tmp_path: Path, micro_batch_size: int) -> None:
+    for size in (8, micro_batch_size):
+        options = (f"trainer.micro_batch_size={size}", "model.dropout=0.2", "device.precision=fp64")
+        folder = tmp_path / str(size)
+        make_trainer(folder, "trainer.batch_size=8", "trainer.log_every=1", *options, dataset_class=RaggedDataset).fit()
+    cut, whole = (list(losses(tmp_path / str(size)).values()) for size in (micro_batch_size, 8))
+    assert cut == pytest.approx(whole, rel=1e-9)
+    assert len(whole) == 20
 
 
 def test_the_gradient_is_that_of_the_mean_over_targets_that_count(tmp_path: Path) -> None:
@@ -79,3 +114,22 @@ def test_the_rate_of_a_step_is_peak_times_schedule(tmp_path: Path) -> None:
         trainer.updater.update(step)
         rates.append(trainer.optimizer.param_groups[0]["lr"])
     assert rates == [pytest.approx(rate) for rate in (0.005, 0.01, 0.015, 0.02, 0.02)]
+
+
+def test_a_step_that_is_passed_over_still_counts_in_the_schedule(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, "trainer.on_nonfinite=skip", "schedule=linear", "schedule.warmup_steps=4")
+    trainer.updater.guard.admits = lambda step, *_: step != 1  # type: ignore[method-assign]
+    rates = []
+    for step in range(3):
+        trainer.updater.update(step)
+        rates.append(trainer.optimizer.param_groups[0]["lr"] / 0.01)
+    assert rates == [pytest.approx(0.25), pytest.approx(0.25), pytest.approx(0.75)]
+
+
+def test_each_group_keeps_its_own_share_of_the_rate(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, optimizer_class=TwoRates)
+    for step in range(3):
+        trainer.updater.update(step)
+        first, second = (group["lr"] for group in trainer.optimizer.param_groups)
+        assert first == pytest.approx(trainer.updater.schedule(step))
+        assert second == pytest.approx(3 * first)

@@ -1,0 +1,40 @@
+"""From one format of ``config.yaml`` to the next: pure, and what it meant stays what it means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cai.composition import compose
+from cai.config.saved import FORMAT, UPGRADES, save_config
+
+SAVED = Path(__file__).parent / "saved"
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, 8), (2, 2)])
+def test_the_upgrade_of_the_first_format_changes_what_it_must_and_not_its_input(before: int | None, after: int) -> None:
+    trainer = {"max_steps": 5, "batch_size": 8, "micro_batch_size": before}
+    tree = {"seed": 1, "trainer": trainer}
+    copy = {"seed": 1, "trainer": dict(trainer)}
+    new = UPGRADES[1](tree)
+    assert tree == copy
+    assert tree["trainer"] is trainer
+    assert new == {
+        "seed": 1,
+        "trainer": {**trainer, "micro_batch_size": after, "on_nonfinite": "stop", "max_skipped": 10},
+    }
+
+
+@pytest.mark.parametrize("tree", [{}, {"trainer": None}, {"trainer": 3}, {"trainer": {}}])
+def test_the_upgrade_leaves_what_is_wrong_to_validation(tree: dict[str, Any]) -> None:
+    assert UPGRADES[1](tree).keys() == tree.keys()
+
+
+def test_the_newest_stored_config_is_what_is_saved_today(tmp_path: Path) -> None:
+    save_config(compose([]), tmp_path / "config.yaml")
+    stored = (SAVED / f"format_{FORMAT}.yaml").read_text(encoding="utf-8")
+    assert (tmp_path / "config.yaml").read_text(encoding="utf-8") == stored, (
+        "An option or a default changed: with an option, raise FORMAT and write its upgrade; with a default, save anew."
+    )
