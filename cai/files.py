@@ -16,36 +16,54 @@ from cai.errors import OutputError, is_full
 def whole_file(path: Path, *, keep_as: Path | None = None) -> Iterator[Path]:
     """A temporary name beside ``path`` to write to. When the block ends well it is synced and takes ``path``'s place.
 
-    What stood at ``path`` is kept under the name ``keep_as``, if one is given, once the new file is whole.
+    What stood at ``path`` is kept under the name ``keep_as``, if one is given, once the new file has taken its place.
     If the block fails nothing is left of it; if the process is killed, ``sweep_unfinished`` removes what is.
     """
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished, kept = _unfinished(path), None
     try:
         yield unfinished
         sync(unfinished)
         if keep_as is not None and path.is_file():
-            second_name(path, keep_as)
+            kept = _link(path, _unfinished(keep_as))
         os.replace(unfinished, path)
+        if keep_as is not None and kept is not None:
+            _rename_link(kept, keep_as)
     except BaseException:
-        unfinished.unlink(missing_ok=True)
+        for leftover in (unfinished, kept):
+            if leftover is not None:
+                leftover.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
 
 
 def second_name(path: Path, name: Path) -> None:
     """Another name for the same bytes, in one instant; a copy where the file system has no hard links."""
-    unfinished = name.with_name(f".{name.name}.unfinished")
-    unfinished.unlink(missing_ok=True)
+    _rename_link(_link(path, _unfinished(name)), name)
+
+
+def _link(path: Path, name: Path) -> Path:
+    """``name``, for the bytes of ``path``: nothing is left of it if it cannot be made."""
+    name.unlink(missing_ok=True)
     try:
+        os.link(path, name)
+    except OSError:
         try:
-            os.link(path, unfinished)
-        except OSError:
-            shutil.copyfile(path, unfinished)
-            sync(unfinished)
-        os.replace(unfinished, name)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+            shutil.copyfile(path, name)
+            sync(name)
+        except BaseException:
+            name.unlink(missing_ok=True)
+            raise
+    return name
+
+
+def _rename_link(link: Path, name: Path) -> None:
+    """Rename; also if both are one file already, when the system leaves both."""
+    os.replace(link, name)
+    link.unlink(missing_ok=True)
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f".{path.name}.unfinished")
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -63,9 +81,7 @@ def told(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         remedy = f"Free some space ({free_mib(path):.1f} MiB are free)" if is_full(error) else "Make it writable"
-        raise OutputError(
-            f"{path} could not be written ({error.strerror or error}). {remedy}, then resume the run."
-        ) from error
+        raise OutputError(f"{path} could not be written ({error.strerror or error}). {remedy}.") from error
 
 
 def free_mib(path: Path) -> float:

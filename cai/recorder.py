@@ -100,7 +100,7 @@ class Recorder:
                 self._writer.flush()
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of each record, for ``cut_back``."""
+        """Bytes of each record, for ``go_on``."""
         return {name: path.stat().st_size for name in (METRICS, SAMPLES) if (path := self.directory / name).is_file()}
 
     def close(self) -> None:
@@ -121,6 +121,14 @@ class Recorder:
             if error is None:
                 raise
             log.error("%s", full)  # the first error is the one to raise
+
+
+def newest_step(directory: Path) -> int:
+    """The last step in a run's ``metrics.jsonl``, which may end in the middle of a line; 0 if there is none."""
+    path = directory / METRICS
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    whole = [line for line in lines if line.endswith(b"\n")]
+    return int(json.loads(whole[-1])["step"]) if whole else 0
 
 
 def _cut_back(path: Path, size: int) -> None:

@@ -16,7 +16,7 @@ from cai.changes import CADENCES, Changes, change, may_move, named_options
 from cai.composition import HydraSession
 from cai.config.roots import ReproduceConfig, ReproduceOptions, TrainConfig
 from cai.config.saved import load_config
-from cai.environment import fingerprint_of_file
+from cai.environment import fingerprint_of
 from cai.errors import RunError
 from cai.losses import Losses, compare_losses, read_losses
 from cai.overrides import named_run, parse_arguments
@@ -74,7 +74,7 @@ def refusals(changes: Changes, _: TrainConfig) -> list[str]:
 
 def check(original: Path, config: TrainConfig, changed: Changes, facts: Mapping[str, Any]) -> tuple[bool, bool]:
     """Compare what there is before any training, and say so. Whether the data are the same, and whether all else is."""
-    now = fingerprint_of_file(original / CONFIG)
+    now = fingerprint_of((original / CONFIG).read_text(encoding="utf-8"))
     options = [Fact("config.yaml", facts.get("config", now), now)]
     options += [Fact(path, str(before), str(now)) for path, (before, now) in changed.items()]
     data = list(compare_data(original, config, facts))
@@ -108,7 +108,7 @@ def report(original: Path, losses: Losses, directory: Path, options: ReproduceOp
     rows += [Fact(f"{key} fingerprint", value, now["fingerprints"][key]) for key, value in before["fingerprints"].items()]
     rows += compare_facts(before, now)
     resumed = [path for entry in before.get("resumed", []) for path in entry["changed"]]
-    comparison = compare_losses(read_losses(original), read_losses(directory), same_steps=not CADENCES.intersection(resumed))
+    comparison = compare_losses(losses, read_losses(directory), same_steps=not CADENCES.intersection(resumed))
     lines = ["", *table("compared", rows)]
     if comparison.first is None:
         log.info("%s", "\n".join([*lines, f"reproduced: all {comparison.count} losses are equal to the bit"]))

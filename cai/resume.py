@@ -15,10 +15,11 @@ from typing import Any
 from cai.changes import INEXACT, LENGTHS, change, costs, named_options, refusals_on_resuming
 from cai.config.roots import TrainConfig
 from cai.config.saved import load_config
-from cai.environment import fingerprint_of_file
+from cai.environment import fingerprint_of
 from cai.errors import ConfigError, RunError
 from cai.overrides import Arguments, named_run
 from cai.recorded import as_recorded, compare_surroundings
+from cai.recorder import newest_step
 from cai.run import Run
 from cai.runs import CONFIG, STATUS, find_run, read_run
 from cai.signals import listening
@@ -36,14 +37,15 @@ def main(words: Sequence[str]) -> int:
     saved = load_config(directory / CONFIG, TrainConfig, arguments.trusted)
     config, changed = change(saved, arguments, refusals_on_resuming)
     facts = read_run(directory) if (directory / STATUS).is_file() else {}
-    if facts.get("status") == "finished" and not (changed.keys() & set(LENGTHS) and facts["steps"] == facts["max_steps"]):
-        log.info(describe_finished(directory, saved, facts, arguments.trust()))
-        return 0
-    if facts.get("config", now := fingerprint_of_file(directory / CONFIG)) != now:
+    now = fingerprint_of((directory / CONFIG).read_text(encoding="utf-8"))
+    if now not in (facts.get("config", now), facts.get("config_before")):
         raise ConfigError(
             f"{directory / CONFIG} must be as the run wrote it (fingerprint {facts['config']}), but was edited (now {now})."
             " Undo that, and give what may change on the command line: cai resume --help"
         )
+    if facts.get("status") == "finished" and not (changed.keys() & set(LENGTHS) and facts["steps"] == facts["max_steps"]):
+        log.info(describe_finished(directory, saved, facts, arguments.trust()))
+        return 0
     others = {fact.name: fact.now for fact in compare_surroundings(facts) if not fact.same} if facts else {}
     for note in (*costs(changed), *(f"{key} is another than before, {value}: {INEXACT}" for key, value in others.items())):
         log.info("note: %s", note)
@@ -52,7 +54,7 @@ def main(words: Sequence[str]) -> int:
 
     def task() -> None:
         with Run(directory, config, arguments.typed, resumes=notes) as run:
-            result = train(recorded, run, source=newest_checkpoint(directory, facts))
+            result = train(recorded, run, source=newest_checkpoint(directory, saved, facts))
         original = Arguments(typed=run.facts["overrides"], trusted=arguments.trusted)
         again = original.again(without="optimizer.lr")
         log.info(describe_end(directory, result, config, again=again, trust=arguments.trust()))
@@ -69,7 +71,7 @@ def find_directory(name: str, output_dir: Path) -> Path:
     return find_run(name, output_dir, checkpoint=None)
 
 
-def newest_checkpoint(directory: Path, facts: Mapping[str, Any]) -> Path | None:
+def newest_checkpoint(directory: Path, config: TrainConfig, facts: Mapping[str, Any]) -> Path | None:
     """What the run goes on from; ``None`` for one that had saved nothing yet.
 
     Raises ``RunError`` if what was saved is gone: to begin anew in silence would throw the records away.
@@ -78,7 +80,8 @@ def newest_checkpoint(directory: Path, facts: Mapping[str, Any]) -> Path | None:
     if (source := checkpoints.newest()) is not None:
         log.info("resuming %s from %s", directory, source.name)
         return source
-    if facts.get("status") == "finished" or facts.get("saved_step"):
+    # A killed run could not note in run.json what it had saved, but its records go beyond the first save.
+    if facts.get("saved_step") or 0 < config.trainer.save_every < newest_step(directory):
         raise RunError(
             f"{checkpoints.path} must hold the checkpoint that the run has saved, but holds none. Put it back, or start a"
             " new run."

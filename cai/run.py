@@ -14,13 +14,13 @@ from typing import Any, Self
 from filelock import Timeout
 
 from cai.config.base import Config
-from cai.config.saved import save_config
+from cai.config.saved import config_text, save_config
 from cai.environment import (
     copy_sources,
     describe_code,
     describe_machine,
     describe_versions,
-    fingerprint_of_file,
+    fingerprint_of,
     own_packages,
 )
 from cai.errors import CaiError, OutputError, RunError
@@ -81,15 +81,14 @@ class Run:
             with deferred(then_raise=False):  # the next record raises it, when the status can be put right
                 self._resumes = resumes
                 self._open(config, overrides)
-        except OSError as error:
+        except BaseException as error:
             self._lock.release()
+            if not isinstance(error, OSError) or isinstance(error, OutputError):
+                raise
             raise OutputError(
                 f"{directory} must be writable, but a run cannot begin there ({error.strerror or error})."
                 " Free some space or set output_dir=..."
             ) from error
-        except BaseException:
-            self._lock.release()
-            raise
 
     def _open(self, config: Config, overrides: Sequence[str]) -> None:
         there = (self.directory / STATUS).exists()
@@ -97,14 +96,9 @@ class Run:
             raise RunError(f"{self.directory} must be empty, but holds a run. Nothing was changed.")
         self._config = config
         self._begun = not there
+        self._log_file: LogFile | None = None
+        self._level_before = logging.getLogger("cai").level
         self.facts: dict[str, Any] = read_facts(self.directory) if there else self._begin(overrides)
-        logger = logging.getLogger("cai")
-        self._level_before = logger.level
-        if logger.level == logging.NOTSET:  # in a notebook nobody has set one, and the log must not stay empty
-            logger.setLevel(logging.INFO)
-        self._log_handler = LogFile(self.directory / LOG, encoding="utf-8")
-        self._log_handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-        logger.addHandler(self._log_handler)
 
     def _begin(self, overrides: Sequence[str]) -> dict[str, Any]:
         """The files of a new run. Its config comes first: without one there is nothing to resume."""
@@ -117,12 +111,21 @@ class Run:
             "code": describe_code(packages),
             "versions": describe_versions(),
             "machine": describe_machine(),
+            "config": fingerprint_of(config_text(self._config)),
         }
         save_config(self._config, self.directory / CONFIG)
-        self.facts["config"] = fingerprint_of_file(self.directory / CONFIG)
         copy_sources(packages, self.directory / CODE)
         self._write()
+        self._open_log()
         return self.facts
+
+    def _open_log(self) -> None:
+        logger = logging.getLogger("cai")
+        if logger.level == logging.NOTSET:  # in a notebook nobody has set one, and the log must not stay empty
+            logger.setLevel(logging.INFO)
+        self._log_file = LogFile(self.directory / LOG, encoding="utf-8")
+        self._log_file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        logger.addHandler(self._log_file)
 
     def go_on(self, step: int) -> None:
         """Take up a run that resumes, at ``step``: from here on its files are written. Nothing to do for a new one."""
@@ -132,11 +135,16 @@ class Run:
         sweep_unfinished(self.directory / "checkpoints")
         for key in ("ended", "error", "traceback"):
             self.facts.pop(key, None)
-        save_config(self._config, self.directory / CONFIG)
-        self.facts["config"] = fingerprint_of_file(self.directory / CONFIG)
         self._begun = True
+        # Both fingerprints first: killed before or after the next write, the config is one of the two.
+        fingerprints = {"config": fingerprint_of(config_text(self._config)), "config_before": self.facts.get("config")}
         resumed = {"step": step, "at": _now(), **self._resumes}
-        self.record(status="running", resumed=[*self.facts.get("resumed", []), resumed])
+        self.record(status="running", resumed=[*self.facts.get("resumed", []), resumed], **fingerprints)
+        save_config(self._config, self.directory / CONFIG)
+        del self.facts["config_before"]
+        self.record()
+        if self._log_file is None:
+            self._open_log()
 
     def record(self, **facts: Any) -> None:
         """Add to ``run.json``."""
@@ -164,19 +172,18 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        logger = logging.getLogger("cai")
         try:
             with deferred(then_raise=False):
-                if not self._begun:
-                    log.debug("nothing to record: %s was not taken up", self.directory)
-                elif error is None:
+                if self._begun and error is None:
                     self.record(status="finished", ended=_now())
-                else:
+                elif self._begun and error is not None:
                     self._record_end(error)
         finally:
-            logger.removeHandler(self._log_handler)
+            logger = logging.getLogger("cai")
             logger.setLevel(self._level_before)
-            self._log_handler.close()
+            if self._log_file is not None:
+                logger.removeHandler(self._log_file)
+                self._log_file.close()
             self._lock.release()
 
     def _record_end(self, error: BaseException) -> None:
@@ -187,7 +194,8 @@ class Run:
                 return
             text = "".join(traceback.format_exception(error))
             message = str(error) if isinstance(error, CaiError) else f"{type(error).__name__}: {error}"
-            self._log_handler.emit(logging.LogRecord(__name__, logging.ERROR, __file__, 0, text, None, None))
+            assert self._log_file is not None
+            self._log_file.emit(logging.LogRecord(__name__, logging.ERROR, __file__, 0, text, None, None))
             self.record(status="failed", ended=_now(), error=message, traceback=text)
         except OutputError as full:
             # The first error is the one to report. Without a holder of the lock the run is shown as interrupted.

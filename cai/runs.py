@@ -67,7 +67,8 @@ def find_run(name: str, output_dir: Path, checkpoint: str | None = "last") -> Pa
             log.warning("passed over: %s", error)
     if not started:
         raise RunError(
-            f"run=last needs a run with a checkpoint under {output_dir}, but there is none. Start with: cai train"
+            f"run=last needs a run{' with a checkpoint' * (checkpoint is not None)} under {output_dir}, but there is none."
+            " Start with: cai train"
         )
     return max(started, key=lambda directory: started[directory])
 

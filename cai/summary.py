@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cai.errors import CaiError, is_full
-from cai.runs import STATUS, read_facts
+from cai.runs import CONFIG, STATUS, read_facts
 
 if TYPE_CHECKING:
     from cai.config.roots import TrainConfig
@@ -79,8 +79,8 @@ def resume_command(directory: Path, trust: str) -> str:
     return f"cai resume {shlex.quote(str(directory))}{trust}"
 
 
-def describe_failure(error: BaseException, directory: Path) -> str:
-    """One line for a person; the traceback is in the run directory."""
+def describe_failure(error: BaseException, directory: Path, trust: str = "") -> str:
+    """One line for a person; the traceback is in the run directory. When it was the disk, the way to go on."""
     if isinstance(error, CaiError):
         message = str(error)
     elif isinstance(error, OSError) and is_full(error):
@@ -90,7 +90,9 @@ def describe_failure(error: BaseException, directory: Path) -> str:
         message = f"{type(error).__name__}: {error}"
     recorded = (directory / STATUS).is_file() and "traceback" in read_facts(directory)
     traceback = "; the traceback is in its train.log" if recorded else ""
-    return f"{message}\n(run directory: {directory}{traceback})"
+    again = isinstance(error, OSError) and (directory / CONFIG).is_file()
+    then = f"\nThen go on with:\n  {resume_command(directory, trust)}" if again else ""
+    return f"{message}\n(run directory: {directory}{traceback}){then}"
 
 
 def _last_sample(directory: Path) -> str:

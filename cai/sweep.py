@@ -15,7 +15,7 @@ from cai.config.roots import TrainConfig
 from cai.config.saved import to_tree
 from cai.errors import RunError
 from cai.files import write_whole
-from cai.interruption import is_interruption
+from cai.interruption import Interrupted, is_interruption, requested
 from cai.overrides import job_folder
 from cai.runs import STATUS, read_run
 from cai.summary import describe_failure, describe_interruption, describe_sweep
@@ -37,8 +37,8 @@ def sweep(session: HydraSession, jobs: Sequence[Job[TrainConfig]], directory: Pa
         try:
             train_in(directory / folders[number], job.config, job_overrides(session.arguments.typed, job.swept))
         except Exception as error:  # one bad corner of the grid must not end the sweep
-            if is_interruption(error):
-                raise
+            if (number := requested()) is not None and is_interruption(error):
+                raise Interrupted(number) from error  # what a library has wrapped; Hydra would begin the next job
             log.error("failed: %s", describe_failure(error, directory / folders[number]))
         finally:
             gc.collect()

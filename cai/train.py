@@ -163,10 +163,11 @@ def exit_code_of(task: Callable[[], None], directory: Path, trust: str = "") -> 
         task()
     except BaseException as error:  # the run directory has the traceback; the user gets a sentence
         if not is_interruption(error):
-            print(f"\n{describe_failure(error, directory)}", file=sys.stderr)
+            print(f"\n{describe_failure(error, directory, trust)}", file=sys.stderr)
             return error.exit_code if isinstance(error, CaiError) else 1
+        if (directory / STATUS).is_file() and read_run(directory)["status"] == "finished":
+            log.info("\nfinished: %s", directory)  # the signal came when there was nothing left to stop
+            return 0
         log.info(describe_interruption(directory, trust))
-        # The signal may have come when there was nothing left to stop.
-        finished = (directory / STATUS).is_file() and read_run(directory)["status"] == "finished"
-        return 0 if finished else 128 + (requested() or signal.SIGINT)
+        return 128 + (requested() or signal.SIGINT)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -12,9 +13,10 @@ from typing import Any
 import pytest
 from safetensors import safe_open
 
+from cai import environment
 from cai.cli import main
 from cai.trainer.update import Update, Updater
-from tests.conftest import TINY, run_directories
+from tests.conftest import TINY, run_directories, train_tiny
 
 TEN_STEPS = (
     *TINY,
@@ -25,6 +27,9 @@ TEN_STEPS = (
     "trainer.samples=1",
 )
 """Checkpoints at 4, 8 and 10; whoever is cut at 7 has records of step 6 that come again."""
+
+TEXT = ("data=text", "data.path=글/a.txt", *(word for word in TEN_STEPS if not word.startswith("data.")))
+"""The same on a text that ``write_text`` writes."""
 
 
 @contextmanager
@@ -51,9 +56,37 @@ def train_cut(at: int, *overrides: str, tiny: Sequence[str] = TEN_STEPS, error: 
     return directory
 
 
-def copy_outputs(folder: Path, scratch: Path) -> None:
-    """All runs and caches of a prepared folder, times included."""
-    shutil.copytree(folder / "outputs", scratch / "outputs")
+CODE = environment._describe_cai()
+
+
+def steady_code(patch: pytest.MonkeyPatch) -> None:
+    """Whoever edits CAI while its tests run makes no difference."""
+    patch.setattr(environment, "_describe_cai", lambda: dict(CODE))
+
+
+@functools.cache
+def prepared_runs(base: Path) -> Path:
+    """A folder in ``base``, made once for all modules, with runs of ten steps for tests to copy.
+
+    ``whole``; ``cut`` at step 7; both on a text; and ``early``, the newest, cut at step 3 with nothing saved.
+    """
+    folder = base / "prepared_runs"
+    write_text(folder / "글" / "a.txt")
+    with pytest.MonkeyPatch.context() as patch:
+        steady_code(patch)
+        patch.chdir(folder)
+        train_tiny(tiny=TEN_STEPS).rename("outputs/run/whole")
+        train_cut(7).rename("outputs/run/cut")
+        train_tiny(tiny=TEXT).rename("outputs/run/whole_text")
+        train_cut(7, tiny=TEXT).rename("outputs/run/cut_text")
+        train_cut(3).rename("outputs/run/early")
+    return folder
+
+
+def copy_prepared(folder: Path, scratch: Path) -> Path:
+    """All runs, caches and texts of a prepared folder, times included. Returns the folder of the runs."""
+    shutil.copytree(folder, scratch, dirs_exist_ok=True)
+    return Path("outputs/run")
 
 
 def facts_of(directory: Path) -> dict[str, Any]:

@@ -215,12 +215,12 @@ def meet(barrier: Barrier) -> None:
 def test_two_runs_of_one_instant_share_the_cache_and_nothing_else(scratch: Path) -> None:
     # Imported here: the processes of the tests above import this module.
     from tests.conftest import TINY, train_tiny
+    from tests.processes import context, exit_code, leftovers, printed, start
     from tests.resuming import tensors_of
-    from tests.test_kill import context, exit_code, leftovers, printed, start
 
     short = (*TINY, "trainer.max_steps=2", "trainer.eval_every=0")
     whole = train_tiny(tiny=short)
-    for number in range(5):
+    for number in range(2):
         barrier, words = context.Barrier(2), (*short, f"output_dir=pair_{number}")
         pair = [start("train", *words, prepare=meet, arguments=(barrier,)) for _ in range(2)]
         assert [exit_code(process) for process in pair] == [0, 0], printed()

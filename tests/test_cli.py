@@ -240,5 +240,5 @@ def test_help_shows_examples_and_exit_codes(verb: str, capsys: pytest.CaptureFix
     said = capsys.readouterr().out
     for part in (f"cai {verb} outputs/run/", f"cai {verb} last", "data.path=", "Exit code 0"):
         assert part in said
-    codes = {"resume": ("143", "130", "trainer.max_steps="), "reproduce": ("3:", "1:", "check_only", "tolerance")}
+    codes = {"resume": ("143", "130", "trainer.max_steps="), "reproduce": ("3:", "4:", "check_only", "tolerance")}
     assert all(part in said for part in codes[verb])

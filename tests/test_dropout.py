@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
@@ -10,26 +12,33 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import cai
-from cai.dropout import Dropout, random_bits, set_keys
+from cai.dropout import Dropout, keyed, random_bits
 from cai.model.gpt2 import CausalSelfAttention, GPT2Config
 
 N = 200_000
 
 
-def keyed(p: float, rows: range = range(4), seed: int = 1, step: int = 0) -> Dropout:
+@contextmanager
+def dropout(p: float, rows: range = range(4), seed: int = 1, step: int = 0) -> Iterator[Dropout]:
+    """A layer with keys."""
     layer = Dropout(p)
-    set_keys(with_a_parameter(layer), seed, step, rows)
-    return layer
+    with keyed(with_a_parameter(layer), seed, step, rows):
+        yield layer
 
 
 def with_a_parameter(*layers: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Linear(1, 1), *layers)
 
 
+def dropped(x: Tensor, p: float, rows: range = range(4), seed: int = 1, step: int = 0) -> Tensor:
+    with dropout(p, rows, seed, step) as layer:
+        out: Tensor = layer(x)
+    return out
+
+
 def kept(p: float, count: int = N, rows: range = range(4), seed: int = 1, step: int = 0) -> Tensor:
     """Which elements stay: ``(rows, count)`` of 0.0 and 1.0."""
-    out: Tensor = keyed(p, rows, seed, step)(torch.ones(len(rows), count))
-    return (out > 0).double()
+    return (dropped(torch.ones(len(rows), count), p, rows, seed, step) > 0).double()
 
 
 def correlation(a: Tensor, b: Tensor) -> float:
@@ -39,7 +48,7 @@ def correlation(a: Tensor, b: Tensor) -> float:
 
 @pytest.mark.parametrize("p", [0.01, 0.1, 0.2, 0.5, 0.9])
 def test_the_share_that_is_zeroed_and_the_scale_of_the_rest_are_right(p: float) -> None:
-    out = keyed(p)(torch.ones(4, N, dtype=torch.float64))
+    out = dropped(torch.ones(4, N, dtype=torch.float64), p)
     assert set(out.flatten().tolist()) == {0.0, 1 / (1 - p)}
     deviation = math.sqrt(p * (1 - p) / (4 * N))
     assert float((out == 0).double().mean()) == pytest.approx(p, abs=5 * deviation)
@@ -82,8 +91,8 @@ def test_positions_are_independent(distance: int) -> None:
 
 def test_rows_steps_seeds_and_places_are_independent() -> None:
     layers = [Dropout(0.3) for _ in range(4)]
-    set_keys(with_a_parameter(*layers), 1, 0, range(4))
-    masks = [mask for layer in layers for mask in (layer(torch.ones(4, N)) > 0).double()]  # places, rows
+    with keyed(with_a_parameter(*layers), 1, 0, range(4)):
+        masks = [mask for layer in layers for mask in (layer(torch.ones(4, N)) > 0).double()]  # places, rows
     masks += [*kept(0.3, step=1)[:2], *kept(0.3, step=2)[:2], *kept(0.3, seed=2)[:2]]
     table = torch.corrcoef(torch.stack(masks)) * math.sqrt(N)
     assert float((table - table.diag().diag()).abs().max()) < 5.5
@@ -99,32 +108,32 @@ def test_a_row_depends_on_its_own_key_alone() -> None:
     for row in range(8):
         assert torch.equal(kept(0.4, 1000, range(row, row + 1))[0], whole[row])
     assert torch.equal(kept(0.4, 1000, range(4, 8)), whole[4:])
-    layer = keyed(0.4, range(8))
-    assert layer.keys is not None
-    layer.keys = layer.keys[[7, 0, 3]]
-    assert torch.equal((layer(torch.ones(3, 1000)) > 0).double(), whole[[7, 0, 3]])
+    with dropout(0.4, range(8)) as layer:
+        assert layer.keys is not None
+        layer.keys = layer.keys[[7, 0, 3]]
+        assert torch.equal((layer(torch.ones(3, 1000)) > 0).double(), whole[[7, 0, 3]])
 
 
 def test_the_mask_is_that_of_the_place_in_the_row_whatever_its_shape() -> None:
-    layer = keyed(0.4)
-    flat = layer(torch.ones(4, 6 * 5 * 3))
-    assert torch.equal(layer(torch.ones(4, 6, 5, 3)), flat.view(4, 6, 5, 3))
+    flat = dropped(torch.ones(4, 6 * 5 * 3), 0.4)
+    assert torch.equal(dropped(torch.ones(4, 6, 5, 3), 0.4), flat.view(4, 6, 5, 3))
     turned = torch.ones(4, 3, 5, 6).transpose(1, 3)  # no other strides make a difference
-    assert torch.equal(layer(turned), flat.view(4, 6, 5, 3))
+    assert torch.equal(dropped(turned, 0.4), flat.view(4, 6, 5, 3))
 
 
 def test_the_same_call_gives_the_same_and_draws_from_no_global_source() -> None:
-    layer, before = keyed(0.4), torch.get_rng_state()
-    assert torch.equal(layer(torch.ones(4, 100)), layer(torch.ones(4, 100)))
+    with dropout(0.4) as layer:
+        before = torch.get_rng_state()
+        assert torch.equal(layer(torch.ones(4, 100)), layer(torch.ones(4, 100)))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_not_training_and_a_rate_of_zero_are_the_identity() -> None:
     x = torch.randn(4, 10)
-    layer = keyed(0.5)
-    assert layer.eval()(x) is x
-    assert keyed(0.0)(x) is x
-    assert not torch.equal(layer.train()(x), x)
+    with dropout(0.5) as layer:
+        assert layer.eval()(x) is x
+        assert not torch.equal(layer.train()(x), x)
+    assert dropped(x, 0.0) is x
 
 
 def test_without_keys_it_is_the_dropout_of_torch() -> None:
@@ -138,9 +147,9 @@ def test_without_keys_it_is_the_dropout_of_torch() -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_gradient_flows_through_what_stays_alone(dtype: torch.dtype) -> None:
     x = torch.randn(4, 100, dtype=dtype, requires_grad=True)
-    out = keyed(0.25)(x)
+    out = dropped(x, 0.25)
     assert out.dtype == dtype
-    out.sum().backward()
+    out.sum().backward()  # type: ignore[no-untyped-call]
     assert x.grad is not None
     assert torch.equal(x.grad, ((out != 0) * torch.tensor(1 / 0.75, dtype=torch.float64)).to(dtype))
 
@@ -154,10 +163,26 @@ def gpt2_config(dropout: float) -> GPT2Config:
 
 def test_every_dropout_of_a_model_has_a_key_of_its_own() -> None:
     model = gpt2_config(0.2).build(vocab_size=20)
-    set_keys(model, 1, 2, range(3))
     layers = [module for module in model.modules() if isinstance(module, Dropout)]
-    keys = [tuple(key.tolist()) for layer in layers if layer.keys is not None for key in layer.keys]
+    with keyed(model, 1, 2, range(3)):
+        keys = [tuple(key.tolist()) for layer in layers if layer.keys is not None for key in layer.keys]
     assert len(keys) == len(set(keys)) == 3 * (1 + 2 * 3)
+
+
+@pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
+def test_the_keys_are_gone_after_the_pass_they_were_for(error: type[BaseException] | None) -> None:
+    model = gpt2_config(0.2).build(vocab_size=20)
+
+    def forward() -> None:
+        with keyed(model, 1, 2, range(3)):
+            model(torch.zeros(3, 12, dtype=torch.long))
+            if error:
+                raise error
+
+    with pytest.raises(error) if error else nullcontext():
+        forward()
+    assert all(module.keys is None for module in model.modules() if isinstance(module, Dropout))
+    assert model(torch.zeros(5, 7, dtype=torch.long)).shape[:2] == (5, 7)  # another batch is dropped by torch
 
 
 def test_in_training_a_sequence_has_the_same_loss_and_gradient_alone_and_in_a_batch() -> None:
@@ -165,10 +190,10 @@ def test_in_training_a_sequence_has_the_same_loss_and_gradient_alone_and_in_a_ba
     model = gpt2_config(0.3).build(vocab_size=20).double().train()
     ids, targets = torch.randint(20, (2, 5, 12))
 
-    def losses(rows: range) -> Tensor:
-        set_keys(model, 1, 7, rows)
+    def losses(rows: range, step: int = 7) -> Tensor:
         chosen = slice(rows.start, rows.stop)
-        logits = model(ids[chosen])
+        with keyed(model, 1, step, rows):
+            logits = model(ids[chosen])
         return F.cross_entropy(logits.transpose(1, 2), targets[chosen], reduction="none").sum(1)
 
     whole = losses(range(5))
@@ -177,21 +202,22 @@ def test_in_training_a_sequence_has_the_same_loss_and_gradient_alone_and_in_a_ba
     gradients = [torch.autograd.grad(loss.sum(), list(model.parameters())) for loss in (whole, alone)]
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
-    set_keys(model, 1, 8, range(5))
-    assert not torch.allclose(F.cross_entropy(model(ids).transpose(1, 2), targets, reduction="none").sum(1), whole)
+    assert not torch.allclose(losses(range(5), step=8), whole)
 
 
 def test_attention_that_is_spelled_out_is_that_of_torch_when_nothing_is_dropped() -> None:
     torch.manual_seed(0)
     attention = CausalSelfAttention(gpt2_config(1e-12)).double().train()
-    set_keys(attention, 1, 0, range(3))
     x = torch.randn(3, 12, 16, dtype=torch.float64, requires_grad=True)
-    spelled_out = attention(x)
+    with keyed(attention, 1, 0, range(3)):
+        spelled_out = attention(x)
     fused = attention.eval()(x)
     torch.testing.assert_close(spelled_out, fused, rtol=1e-10, atol=1e-12)
     gradients = [torch.autograd.grad(out.square().sum(), x)[0] for out in (spelled_out, fused)]
     torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-11)
-    assert not torch.allclose(with_dropout(attention, 0.5)(x), fused)
+    with_dropout(attention, 0.5)
+    with keyed(attention, 1, 0, range(3)):
+        assert not torch.allclose(attention(x), fused)
 
 
 def with_dropout(attention: CausalSelfAttention, p: float) -> CausalSelfAttention:

@@ -9,8 +9,17 @@ from pathlib import Path
 
 import pytest
 
+import cai
 from cai import environment
-from cai.environment import copy_sources, describe_code, describe_machine, describe_versions, sources_of
+from cai.environment import (
+    copy_sources,
+    describe_code,
+    describe_machine,
+    describe_versions,
+    own_packages,
+    sources_of,
+)
+from tests.conftest import TINY
 
 Git = Callable[..., None]
 
@@ -132,6 +141,17 @@ def test_their_sources_are_copied_with_their_places(own: Path, tmp_path: Path) -
 def test_what_has_no_sources_has_none() -> None:
     assert sources_of("no_such_package_at_all") == []
     assert sources_of("sys") == []
+
+
+def test_packages_are_the_users_own_alone() -> None:
+    config = cai.compose(list(TINY))
+
+    class MineConfig(type(config.schedule)):  # type: ignore[misc]
+        pass
+
+    schedule = MineConfig(**config.schedule.model_dump())
+    assert own_packages(config) == []
+    assert own_packages(config.model_copy(update={"schedule": schedule})) == ["tests"]
 
 
 def test_versions_and_machine_name_no_host(monkeypatch: pytest.MonkeyPatch) -> None:

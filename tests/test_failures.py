@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +21,7 @@ from cai.cli import main
 from cai.errors import ConfigError, OutputError, TrainingError
 from cai.run import Run
 from cai.runs import read_run
+from cai.summary import describe_failure
 from cai.tokens.learned import learn_tokenizer
 from cai.trainer.checkpoint import load_checkpoint
 from cai.trainer.update import Updater
@@ -48,6 +51,13 @@ def test_a_run_that_cannot_begin_says_so_and_frees_its_lock(monkeypatch: pytest.
     assert not (tmp_path / "a" / "run.json").exists()
 
 
+def test_a_run_that_cannot_begin_is_not_said_to_be_resumable(tmp_path: Path) -> None:
+    (tmp_path / "a" / "config.yaml").mkdir(parents=True)  # nothing can be renamed to it
+    with pytest.raises(OutputError) as caught:
+        Run(tmp_path / "a", cai.compose(list(TINY)))
+    assert "resume the run" not in str(caught.value)
+
+
 def test_a_log_that_a_full_disk_does_not_take_says_nothing_of_its_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,6 +71,13 @@ def test_a_log_that_a_full_disk_does_not_take_says_nothing_of_its_own(
         1 / 0  # noqa: B018
     assert "Traceback" not in capsys.readouterr().err
     assert read_run(tmp_path / "a")["status"] == "failed"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_an_error_of_a_library_that_finds_no_room_is_told_as_such(tmp_path: Path, number: int) -> None:
+    said = describe_failure(OSError(number, os.strerror(number), "somewhere"), tmp_path)
+    assert "somewhere could not be written: no space left on the disk. Free some space" in said
+    assert "no space" not in describe_failure(OSError(errno.EROFS, os.strerror(errno.EROFS), "somewhere"), tmp_path)
 
 
 def test_a_sweep_whose_jobs_cannot_begin_still_ends_with_its_table(
@@ -155,7 +172,7 @@ def test_a_job_does_not_inherit_the_threads_of_the_one_before() -> None:
 def test_every_source_of_randomness_is_seeded() -> None:
     import random
 
-    from cai.train import seed_everything
+    from cai.randomness import seed_everything
 
     drawn = []
     for _ in range(2):
@@ -215,3 +232,9 @@ def test_a_changed_tokenizer_class_is_learned_anew(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("cai.tokens.learned.source_of", lambda *_: "other code")
     learn_tokenizer(config.tokenizer, corpus, tmp_path)
     assert len(list((tmp_path / "tokenizers").glob("[!.]*"))) == 2
+
+
+def test_a_finished_run_is_not_said_to_be_cut(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("cai.train.describe_end", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    assert main(["train", *TINY]) == 0
+    assert "interrupted" not in capsys.readouterr().out

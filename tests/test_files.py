@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from cai.cli import main
-from cai.files import sweep_unfinished, whole_file, write_whole
+from cai.errors import OutputError
+from cai.files import sweep_unfinished, told, whole_file, write_whole
 from cai.interruption import Interrupted
 from cai.runs import read_run
 from cai.trainer.checkpoint import load_checkpoint
@@ -115,6 +117,24 @@ def test_only_what_killed_writers_left_is_swept(tmp_path: Path) -> None:
     assert names(tmp_path) == [".hidden", "a.txt", "b.unfinished"]
 
 
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, r"Free some space \(\d+\.\d MiB are free\)"),
+        (errno.EDQUOT, r"Free some space \(\d+\.\d MiB are free\)"),
+        (errno.EROFS, "Make it writable"),
+    ],
+)
+def test_what_cannot_be_written_is_told_with_its_path_reason_and_remedy(tmp_path: Path, number: int, remedy: str) -> None:
+    path = tmp_path / "not" / "there" / "a.txt"
+    reason = f"{path} could not be written ({os.strerror(number)})."
+    with pytest.raises(OutputError, match=f"^{re.escape(reason)} {remedy}.$") as caught, told(path):
+        raise OSError(number, os.strerror(number))
+    with pytest.raises(OutputError) as again, told(tmp_path):
+        raise caught.value
+    assert again.value is caught.value, "told already"
+
+
 @pytest.fixture
 def small_disk(scratch: Path) -> Iterator[Callable[[str], None]]:
     """A file system of its own at ``outputs``; the function gives it another size."""
@@ -172,8 +192,9 @@ def test_an_output_folder_that_is_read_only_is_one_message(
     assert not (scratch / "outputs").exists()
 
 
-def test_shards_that_vanish_are_told_and_made_anew_to_the_bit(
-    scratch: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("all_of_it", [True, False])
+def test_shards_that_vanish_or_lose_their_end_are_told_and_made_anew_to_the_bit(
+    all_of_it: bool, scratch: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     whole = train_tiny(tiny=TEN_STEPS).rename("whole")
     capfd.readouterr()
@@ -181,16 +202,18 @@ def test_shards_that_vanish_are_told_and_made_anew_to_the_bit(
 
     def update(self: Updater, step: int) -> Update:
         if step == 5:
-            shutil.rmtree("outputs/cache")
+            (shard,) = Path("outputs/cache/tokens").glob("*/val.bin")
+            shutil.rmtree("outputs/cache") if all_of_it else os.truncate(shard, 200)
         return original(self, step)
 
     with monkeypatch.context() as patch:
         patch.setattr(Updater, "update", update)
-        assert main(["train", *TEN_STEPS]) in (1, 2)
+        assert main(["train", *TEN_STEPS]) == 1
     said = capfd.readouterr()
     assert "outputs/cache/tokens/" in said.err
-    assert "Resume the run" in said.err
+    assert "resume the run: the shards are then made anew" in said.err
     assert "Traceback" not in said.out + said.err
     (directory,) = run_directories(Path("outputs"))
+    shutil.rmtree("outputs/cache", ignore_errors=True)  # as the message says
     assert main(["resume", str(directory)]) == 0
     assert_equal_runs(directory, whole)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import re
@@ -10,23 +9,29 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from cai import interruption
 from cai.cli import main
-from cai.interruption import Interrupted, deferred, is_deferred, raise_if_overdue, request, requested
+from cai.errors import OutputError
+from cai.interruption import (
+    Interrupted,
+    advice,
+    advise,
+    deferred,
+    is_interruption,
+    may_be_forced,
+    raise_if_overdue,
+    request,
+    requested,
+)
 from cai.runs import read_run
 from cai.trainer.update import Update, Updater
 from tests.conftest import TINY, run_directories, train_tiny
+from tests.processes import exit_code, printed, slow, start, the_run, wait_until
 from tests.resuming import assert_equal_runs
-from tests.test_kill import exit_code, printed, slow, start, the_run, wait_until
 
-if TYPE_CHECKING:
-    pass
-
-bug = functools.partial(pytest.mark.xfail, strict=True, raises=AssertionError)
 SIGTERM, SIGINT = signal.SIGTERM, signal.SIGINT
 STOPPED = (*TINY, "model.dropout=0.1", "trainer.max_steps=8", "trainer.sample_every=4", "trainer.save_every=0")
 """Saves nothing by itself before its end."""
@@ -56,19 +61,19 @@ def test_inside_of_what_is_deferred_it_waits_for_the_outermost_end() -> None:
             with deferred():
                 request(SIGTERM)
                 done.append("inner")
-            assert is_deferred()
+            assert not may_be_forced()
             done.append("outer")
 
     with pytest.raises(Interrupted):
         work()
     assert done == ["inner", "outer"]
-    assert not is_deferred()
+    assert not may_be_forced(), "the wish is on its way"
 
 
 def test_where_it_must_not_be_raised_it_waits_for_the_next_end() -> None:
     with deferred(then_raise=False), deferred():
         request(SIGTERM)
-    assert not is_deferred()
+    assert may_be_forced()
     done = []
     with pytest.raises(Interrupted), deferred():
         done.append("whole")
@@ -84,7 +89,7 @@ def test_an_error_of_what_is_deferred_is_not_replaced() -> None:
     with pytest.raises(ZeroDivisionError) as caught:
         fail()
     assert not isinstance(caught.value.__context__, Interrupted)
-    assert (is_deferred(), requested()) == (False, SIGTERM)
+    assert (may_be_forced(), requested()) == (True, SIGTERM)
 
 
 def test_deferred_work_may_be_given_up_after_patience_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +103,7 @@ def test_deferred_work_may_be_given_up_after_patience_and_not_before(monkeypatch
         now += 0.001
         with pytest.raises(Interrupted):
             raise_if_overdue()
-    assert not is_deferred()
+    assert not may_be_forced(), "the wish is on its way"
 
 
 def test_a_new_command_knows_nothing_of_an_old_wish() -> None:
@@ -109,6 +114,26 @@ def test_a_new_command_knows_nothing_of_an_old_wish() -> None:
     raise_if_overdue()
     with deferred():
         pass
+
+
+def test_a_wish_that_a_library_has_wrapped_is_known_and_an_error_of_cais_own_is_itself() -> None:
+    assert is_interruption(KeyboardInterrupt())
+    assert not is_interruption(RuntimeError("of some library"))
+    with deferred(then_raise=False):
+        request(SIGTERM)
+        assert not is_interruption(RuntimeError("of some library")), "it has not been raised yet"
+    with pytest.raises(Interrupted), deferred():
+        pass
+    assert is_interruption(RuntimeError("of some library"))
+    assert not is_interruption(OutputError("the disk is full"))
+
+
+def test_the_command_that_goes_on_is_kept_for_a_forced_end_and_forgotten_with_the_wish() -> None:
+    assert advice() == ""
+    advise("cai resume outputs/run/1")
+    assert advice() == " Go on with:\n  cai resume outputs/run/1"
+    interruption.reset()
+    assert advice() == ""
 
 
 @pytest.fixture(scope="module")
@@ -142,38 +167,11 @@ def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(
     assert time.monotonic() - began < 15
     assert f"cai resume {the_run()}" in printed()
     assert "Traceback" not in printed()
-    assert ("had not begun" in printed()) == (saved is None)
+    assert ("nothing was to be saved yet" in printed()) == (saved is None)
+    assert (f"all up to step {saved} is saved" in printed()) == (saved is not None)
     assert read_run(the_run())["status"] == json.loads((the_run() / "run.json").read_text())["status"] == "interrupted"
     assert main(["resume", str(the_run())]) == 0
     assert read_run(the_run())["resumed"][0]["step"] == (saved or 0)
-    assert_equal_runs(the_run(), whole)
-
-
-@pytest.fixture(scope="module")
-def given_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that got SIGTERM while the main thread was in the tokenizer's Rust, which knows of no signals."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder := tmp_path_factory.mktemp("given_up"))
-        process = start("train", *STOPPED, prepare=slow, arguments=("tokenizer",))
-        wait_until(lambda: Path("reached").exists(), process)
-        process.terminate()
-        assert exit_code(process) == 143, printed()
-    return folder
-
-
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="signals._watch leaves by os._exit without the command that goes on"
-)
-def test_a_run_that_is_given_up_in_a_tokenizer_says_how_to_go_on(given_up: Path) -> None:
-    assert "cai resume outputs/run/" in (given_up / "log.txt").read_text()
-
-
-def test_a_run_that_is_given_up_in_a_tokenizer_can_be_resumed(
-    given_up: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(given_up)
-    assert read_run(the_run())["status"] == "interrupted"
-    assert main(["resume", str(the_run())]) == 0
     assert_equal_runs(the_run(), whole)
 
 
@@ -186,6 +184,7 @@ def test_a_sweep_that_is_asked_to_stop_begins_no_further_job(scratch: Path, whol
     assert job.name.startswith("0_")
     assert read_run(job)["status"] == "interrupted"
     assert re.findall(r"cai resume (\S+)", printed()) == [str(job)]
+    assert "interrupted; 1 of 3 jobs had begun, the others did not start" in printed()
     assert main(["resume", str(job)]) == 0
     assert_equal_runs(job, whole)
 
@@ -217,21 +216,17 @@ def test_a_step_that_lasts_is_given_up_between_two_micro_batches(
     assert_equal_runs(directory, whole)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="summary.describe_interruption does not look whether there is a config.yaml"
-)
 def test_a_run_stopped_before_its_config_is_written_is_not_said_to_be_resumable(
     scratch: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("cai.train.train_in", lambda *_, **__: signal.raise_signal(SIGTERM))
     assert main(["train", *STOPPED]) == 143
-    advised = re.findall(r"cai resume (\S+)", capsys.readouterr().out)
+    said = capsys.readouterr().out
+    advised = re.findall(r"cai resume (\S+)", said)
     assert all(Path(directory, "config.yaml").exists() for directory in advised)
+    assert "interrupted before the run had begun; start it again" in said
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="sweep.task goes on after an Exception although a stop is requested"
-)
 def test_a_sweep_ends_even_if_a_library_wraps_the_wish_to_stop(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def wraps(*_: object) -> None:
         try:
@@ -242,3 +237,8 @@ def test_a_sweep_ends_even_if_a_library_wraps_the_wish_to_stop(scratch: Path, mo
     monkeypatch.setattr("cai.train.learn_tokenizer", wraps)
     assert main(["train", "-m", *STOPPED, "seed=1,2,3"]) == 143
     assert [path.name[:2] for path in run_directories(Path("outputs"))] == ["0_"]
+
+
+def test_a_signal_after_the_end_of_a_run_does_not_make_it_a_failure(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cai.train.describe_end", lambda *_, **__: signal.raise_signal(SIGTERM))
+    assert main(["train", *STOPPED]) == 0

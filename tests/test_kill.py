@@ -1,41 +1,39 @@
-"""Killed at any instant and resumed, a run ends as if it never had been; and what is shared for such tests."""
+"""Killed at any instant and resumed, a run ends as if it never had been."""
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
-import multiprocessing
 import os
 import random
 import signal
-import sys
-import time
-from collections.abc import Callable, Iterator
-from multiprocessing.context import ForkServerProcess
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
 
 import pytest
+import torch
 
-from cai import signals
 from cai.cli import main
-from cai.trainer.update import Update, Updater
+from cai.runs import read_run
+from cai.trainer import checkpoint
+from cai.trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from cai.trainer.folder import CheckpointFolder
 from tests.conftest import TINY, train_tiny
+from tests.processes import (
+    context,
+    exit_code,
+    kill_after,
+    leftovers,
+    lines_of,
+    printed,
+    slow,
+    start,
+    the_run,
+    wait_until,
+)
 from tests.resuming import assert_equal_runs, metrics_of, tensors_of
-
-if TYPE_CHECKING:
-    from cai.data.base import Document
-
-context = multiprocessing.get_context("forkserver")
-PRELOADED = [
-    "cai.train",
-    "cai.resume",
-    "torch._inductor",
-    "torch.utils.tensorboard",
-    "tensorboard.plugins.hparams.summary_v2",
-]
-"""What a run imports sooner or later: a start then takes milliseconds instead of seconds."""
-LIMIT = 60.0
-"""Seconds after which something is wrong; all of this takes a few at most."""
 
 KILLED = (
     *TINY,
@@ -48,124 +46,12 @@ KILLED = (
 """Writes a checkpoint after each step."""
 
 
-def program(words: list[str], log: str, prepare: Callable[..., None] | None, arguments: tuple[object, ...]) -> None:
-    """In a child: ``prepare``, then the program with its output in a file."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
-    if prepare is not None:
-        prepare(*arguments)
-    sys.exit(main(words))
-
-
-def start(*words: str, prepare: Callable[..., None] | None = None, arguments: tuple[object, ...] = ()) -> ForkServerProcess:
-    """The program in a process of its own, forked from one that has imported it already; it prints to ``log.txt``."""
-    context.set_forkserver_preload(PRELOADED)
-    process = context.Process(target=program, args=(list(words), "log.txt", prepare, arguments))
-    process.start()
-    return process
-
-
-def wait_until(condition: Callable[[], object], process: ForkServerProcess) -> None:
-    """Raises if ``process`` ends or time passes before."""
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert process.is_alive(), f"it ended by itself: {printed()}"
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.002)
-
-
-def exit_code(process: ForkServerProcess) -> int:
-    process.join(LIMIT)
-    if process.exitcode is None:
-        process.kill()
-        pytest.fail("it did not end")
-    return process.exitcode
-
-
-def printed() -> str:
-    return Path("log.txt").read_text(encoding="utf-8") if Path("log.txt").exists() else ""
-
-
-def the_run(name: str = "run") -> Path:
-    """The one run of that name, once it can be resumed; before, a path where nothing is."""
-    return next((path.parent for path in Path("outputs", name).glob("*/config.yaml")), Path("nothing"))
-
-
-def lines_of(name: str = "run") -> int:
-    path = the_run(name) / "metrics.jsonl"
-    return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
-def leftovers(directory: Path) -> list[Path]:
-    return list(directory.rglob(".*.unfinished"))
-
-
-def slow(place: str) -> None:
-    """In a child: be slow at ``place``, once, and leave the file ``reached`` there."""
-    from cai.data.base import Corpus
-    from cai.generation import Generator
-    from cai.tokens.batches import TokenDataset
-
-    def pause(seconds: float) -> None:
-        if not Path("reached").exists():
-            Path("reached").touch()
-            end = time.monotonic() + seconds
-            while time.monotonic() < end:
-                time.sleep(0.01)
-
-    update, select, batches, text = Updater.update, Corpus.select, TokenDataset.val_batches, Generator.text
-
-    def slow_update(self: Updater, step: int) -> Update:
-        if step == 5:
-            pause(0.4)  # in the midst of a step, which is finished first
-        return update(self, step)
-
-    def slow_select(self: Corpus, split: Any) -> Iterator[Document]:
-        for number, document in enumerate(select(self, split)):
-            if number == 20 and (place == "tokenizer" or any(Path("outputs/cache/tokens").glob(".*.unfinished"))):
-                pause(60)
-            yield document
-
-    def slow_batches(self: TokenDataset, *arguments: Any) -> Iterator[Any]:
-        for number, batch in enumerate(batches(self, *arguments)):
-            if number == 1 and lines_of():  # of the second evaluation
-                pause(60)
-            yield batch
-
-    def slow_text(self: Generator, *arguments: Any) -> str:
-        result = text(self, *arguments)
-        pause(60)
-        return result
-
-    signals.DEADLINE = 0.5 if place == "tokenizer" else signals.DEADLINE
-    if place == "training":
-        Updater.update = slow_update  # type: ignore[method-assign]
-    elif place in ("tokenizer", "shards"):
-        Corpus.select = slow_select  # type: ignore[method-assign]
-    elif place == "evaluation":
-        TokenDataset.val_batches = slow_batches  # type: ignore[assignment]
-    else:
-        Generator.text = slow_text  # type: ignore[method-assign, assignment]
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nobody has stopped."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("whole"))
         return train_tiny(tiny=KILLED).absolute()
-
-
-def kill_after(process: ForkServerProcess, condition: Callable[[], object], delay: float) -> bool:
-    """SIGKILL ``delay`` seconds after ``condition`` is met. Whether it found the process alive."""
-    end = time.monotonic() + LIMIT
-    while process.is_alive() and not condition() and time.monotonic() < end:
-        time.sleep(0.001)
-    time.sleep(delay)
-    process.kill()
-    return exit_code(process) == -signal.SIGKILL
 
 
 def is_writing_a_checkpoint() -> bool:
@@ -197,52 +83,143 @@ def test_killed_twice_and_resumed_it_ends_as_if_never_killed(moment: str, whole:
     assert len({line["step"] for line in metrics_of(the_run())}) == len(metrics_of(the_run()))
 
 
-def kill_at(number: int) -> None:
-    """In a child: SIGKILL itself just before the ``number``-th system call that writes the checkpoint of step 2."""
-    calls = 0
+@pytest.fixture(scope="module")
+def given_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that got SIGTERM while the main thread was in the tokenizer's Rust, which knows of no signals."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder := tmp_path_factory.mktemp("given_up"))
+        process = start("train", *KILLED, prepare=slow, arguments=("tokenizer",))
+        wait_until(lambda: Path("reached").exists(), process)
+        process.terminate()
+        assert exit_code(process) == 143, printed()
+    return folder
 
-    def counted(module: object, name: str) -> None:
+
+def test_a_run_that_is_given_up_in_a_tokenizer_says_how_to_go_on(given_up: Path) -> None:
+    said = (given_up / "log.txt").read_text()
+    (directory,) = given_up.glob("outputs/run/*/")
+    assert f"it is begun anew on resuming. Go on with:\n  cai resume {directory.relative_to(given_up)}\n" in said
+    assert "Traceback" not in said
+
+
+def test_a_run_that_is_given_up_in_a_tokenizer_can_be_resumed(
+    given_up: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(given_up)
+    assert read_run(the_run())["status"] == "interrupted"
+    assert main(["resume", str(the_run())]) == 0
+    assert_equal_runs(the_run(), whole)
+
+
+def kill_at(number: int, *calls: tuple[ModuleType, str]) -> list[bool]:
+    """In a child: SIGKILL itself at the ``number``-th of these ``calls``, counted while the switch returned is on."""
+    seen, switch = 0, [False]
+
+    def counted(module: ModuleType, name: str) -> None:
         original = getattr(module, name)
 
         def call(*arguments: object, **options: object) -> object:
-            nonlocal calls
-            if is_second_save[0]:
-                calls += 1
-                if calls == number:
+            nonlocal seen
+            if switch[0]:
+                seen += 1
+                if seen == number:
                     os.kill(os.getpid(), signal.SIGKILL)
             return original(*arguments, **options)
 
         setattr(module, name, call)
 
-    from cai.trainer import checkpoint
-    from cai.trainer.folder import CheckpointFolder
+    for module, name in calls:
+        counted(module, name)
+    return switch
 
-    is_second_save, save = [False], CheckpointFolder.save_last
 
-    def save_last(folder: CheckpointFolder, saved: checkpoint.Checkpoint) -> None:
-        is_second_save[0] = saved.state["step"] == 2
+WRITES = ((os, "fsync"), (os, "link"), (os, "replace"))
+
+
+def kill_in_second_save(number: int) -> None:
+    """In a child: SIGKILL itself just before the ``number``-th call that writes the checkpoint of step 2."""
+    switch, save = kill_at(number, (checkpoint, "save"), (hashlib, "sha256"), *WRITES), CheckpointFolder.save_last
+
+    def save_last(folder: CheckpointFolder, saved: Checkpoint) -> None:
+        switch[0] = saved.state["step"] == 2
         save(folder, saved)
-        is_second_save[0] = False
+        switch[0] = False
 
     CheckpointFolder.save_last = save_last  # type: ignore[method-assign, assignment]
-    for module, name in ((os, "replace"), (os, "fsync"), (os, "link"), (checkpoint, "save_file"), (checkpoint, "_examine")):
-        counted(module, name)
 
 
-def test_killed_before_each_call_that_writes_a_checkpoint_it_is_resumed(scratch: Path, whole: Path) -> None:
-    survived = 0
+def test_killed_before_each_call_that_writes_a_checkpoint_it_is_resumed(scratch: Path) -> None:
+    survived, short = 0, (*KILLED, "trainer.max_steps=4", "trainer.sample_every=0", "trainer.samples=1")
+    whole = train_tiny("name=whole", tiny=short)
     for number in range(1, 20):
         name = f"name=call_{number}"
-        code = exit_code(start("train", *KILLED, name, prepare=kill_at, arguments=(number,)))
+        code = exit_code(start("train", *short, name, prepare=kill_in_second_save, arguments=(number,)))
         if code == 0:
             break
         assert code == -signal.SIGKILL, printed()
         directory = the_run(f"call_{number}")
         assert main(["resume", str(directory)]) == 0
         facts = json.loads((directory / "run.json").read_text())
-        assert facts["resumed"][0]["step"] == (1 if number <= 6 else 2), "the newest whole checkpoint"
+        assert facts["resumed"][0]["step"] == (1 if number <= 5 else 2), "the newest whole checkpoint"
         assert metrics_of(directory) == metrics_of(whole)
         assert tensors_of(directory) == tensors_of(whole)
         assert leftovers(directory) == []
         survived = number
-    assert survived == 9, "link, replace, write, checksum, fsync, replace, fsync of the folder, link, replace"
+    assert survived == 9, "serialise, checksum, fsync, link, replace, replace, fsync of the folder, link, replace"
+
+
+def step(number: int) -> Checkpoint:
+    return Checkpoint({"weight": torch.full((64,), float(number))}, state={"step": number})
+
+
+def save_and_die(folder: Path, links: bool, number: int) -> None:
+    """In a child: SIGKILL itself at the ``number``-th call of the system that saves the third checkpoint, after two."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not links:
+        os.link = refuse  # type: ignore[assignment]
+    switch = kill_at(number, *WRITES)
+    for saved in (1, 2, 3):
+        switch[0] = saved == 3
+        save_checkpoint(folder / LAST, step(saved), keep_as=folder / PREVIOUS)
+    switch[0] = False
+
+
+LAST, PREVIOUS = "last.safetensors", "previous.safetensors"
+CALLS = {
+    True: ("fsync", "link", "replace last", "replace previous", "fsync of the folder"),
+    False: ("fsync", "link refused", "fsync of the copy", "replace last", "replace previous", "fsync of the folder"),
+}
+
+
+@pytest.mark.parametrize(
+    ("links", "number"),
+    [
+        pytest.param(links, number, id=f"{call}-{links}")
+        for links, calls in CALLS.items()
+        for number, call in enumerate(calls, 1)
+    ],
+)
+def test_killed_inside_of_a_save_the_loss_of_one_file_never_loses_both(tmp_path: Path, links: bool, number: int) -> None:
+    process = context.Process(target=save_and_die, args=(tmp_path, links, number))
+    process.start()
+    assert exit_code(process) == -signal.SIGKILL
+    there = {name: load_checkpoint(tmp_path / name).state["step"] for name in (LAST, PREVIOUS)}
+    assert there[LAST] >= 2, "never older than what was whole before"
+    assert there[PREVIOUS] >= 1
+    for lost, other in ((LAST, PREVIOUS), (PREVIOUS, LAST)):
+        content = (tmp_path / lost).read_bytes()
+        with (tmp_path / lost).open("r+b") as file:  # in place: every hard link to these bytes sees it
+            file.write(b"\0" * 16)
+        assert load_checkpoint(tmp_path / other).state["step"] == there[other]
+        (tmp_path / lost).write_bytes(content)
+
+
+@pytest.mark.parametrize("links", CALLS)
+def test_no_call_that_saves_a_checkpoint_is_missing_above(tmp_path: Path, links: bool) -> None:
+    process = context.Process(target=save_and_die, args=(tmp_path, links, len(CALLS[links]) + 1))
+    process.start()
+    assert exit_code(process) == 0
+    assert [load_checkpoint(tmp_path / name).state["step"] for name in (LAST, PREVIOUS)] == [3, 2]

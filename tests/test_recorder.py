@@ -10,19 +10,24 @@ from pathlib import Path
 import pytest
 
 from cai.errors import OutputError
-from cai.recorder import Recorder, cut_back
+from cai.recorder import Recorder
 from cai.trainer.checkpoint import load_checkpoint
 from tests.conftest import train_tiny
 from tests.resuming import TEN_STEPS, metrics_of
 
 
-def record(folder: Path, *steps: int, purge_step: int | None = None) -> dict[str, int]:
+def record(folder: Path, *steps: int) -> dict[str, int]:
     """Metrics and a sample of each step; the sizes of all that is recorded then."""
-    with Recorder(folder, purge_step=purge_step) as recorder:
+    with Recorder(folder) as recorder:
         for step in steps:
             recorder.metrics(step, {"train/loss": 1 / step})
             recorder.sample(step, "물음", f"답 {step}")
         return recorder.sizes()
+
+
+def cut_back(folder: Path, sizes: dict[str, int] | None) -> None:
+    """To a checkpoint that knows of these sizes; to none for ``None``."""
+    Recorder(folder).go_on(None if sizes is None else {"sizes": sizes, "step": 2, "owed": None})
 
 
 def content(folder: Path) -> list[bytes]:
@@ -123,7 +128,8 @@ def test_a_line_is_on_its_way_to_the_disk_as_soon_as_it_is_recorded(tmp_path: Pa
 def test_a_record_that_the_disk_does_not_take_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).symlink_to("/dev/full")
     recorder = Recorder(tmp_path)
-    with pytest.raises(OutputError, match=rf"{name} could not be written \(No space left.*Free some space, then resume"):
+    said = rf"{name} could not be written \(No space left.*Free some space \(\d[\d.]* MiB are free\), then resume"
+    with pytest.raises(OutputError, match=said):
         record_one(recorder)
     with suppress(OSError):
         recorder.close()
@@ -137,8 +143,9 @@ def record_one(recorder: Recorder) -> None:
 
 def test_a_record_that_must_not_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").mkdir()
-    with pytest.raises(OutputError, match=r"metrics.jsonl could not be written \(Is a directory\). Make it writable"):
-        Recorder(tmp_path)
+    said = r"metrics.jsonl could not be written \(Is a directory\). Make it writable"
+    with Recorder(tmp_path) as recorder, pytest.raises(OutputError, match=said):
+        recorder.metrics(1, {"train/loss": 0.1})
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -160,8 +167,37 @@ def test_events_that_the_disk_does_not_take_are_named_before_a_checkpoint(
             recorder.close()
 
 
+def test_nothing_is_opened_before_it_is_used(tmp_path: Path) -> None:
+    with Recorder(tmp_path) as recorder:
+        assert recorder.sizes() == {}
+        recorder.sync()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("owed", "step"), [(None, 8), ({}, 7), ({"train/loss": 1.0}, 7)])
+def test_events_are_purged_from_the_first_step_that_comes_again(
+    tmp_path: Path, owed: dict[str, float] | None, step: int
+) -> None:
+    assert purge_step(tmp_path / "new", Recorder(tmp_path / "new")) == 0
+    again = Recorder(tmp_path / "again")
+    again.go_on({"sizes": {}, "step": 7, "owed": owed})
+    assert purge_step(tmp_path / "again", again) == step
+
+
+def purge_step(folder: Path, recorder: Recorder) -> int:
+    """As TensorBoard is told it in the file of its events."""
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    folder.mkdir()
+    with recorder:
+        recorder.metrics(20, {"train/loss": 0.1})
+    (path,) = folder.glob("events.*")
+    (step,) = [event.step for event in EventFileLoader(str(path)).Load() if event.HasField("session_log")]
+    assert isinstance(step, int)
+    return step
+
+
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-@pytest.mark.xfail(strict=True, reason="Recorder.__exit__ closes the file, whose flush fails again, with a bare OSError")
 def test_an_error_of_closing_does_not_take_the_place_of_the_one_before(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
     with pytest.raises(OutputError, match="could not be written"), Recorder(tmp_path) as recorder:

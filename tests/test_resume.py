@@ -19,11 +19,13 @@ from tests.resuming import (
     TEN_STEPS,
     assert_equal_runs,
     content_of,
-    copy_outputs,
+    copy_prepared,
     cut_short,
     edit_facts,
     facts_of,
     metrics_of,
+    prepared_runs,
+    steady_code,
     tensors_of,
     train_cut,
 )
@@ -31,21 +33,14 @@ from tests.resuming import (
 EVENTS = "events.out.tfevents.*"
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a whole run and the same one cut at step 7, for tests to copy."""
-    folder = tmp_path_factory.mktemp("prepared")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        train_tiny(tiny=TEN_STEPS).rename("outputs/run/whole")
-        train_cut(7).rename("outputs/run/cut")
-    return folder
+@pytest.fixture(autouse=True)
+def _steady_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    steady_code(monkeypatch)
 
 
 @pytest.fixture
-def whole(prepared: Path, scratch: Path) -> Path:
-    copy_outputs(prepared, scratch)
-    return Path("outputs/run/whole")
+def whole(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> Path:
+    return copy_prepared(prepared_runs(tmp_path_factory.getbasetemp()), scratch) / "whole"
 
 
 @pytest.fixture
@@ -67,8 +62,7 @@ def test_an_interrupted_run_ends_as_if_it_never_had_been(cut: Path, whole: Path)
     assert facts["started"] == before["started"] < before["ended"] < facts["ended"]
     assert facts["overrides"] == list(TEN_STEPS)
     (entry,) = facts["resumed"]
-    assert (entry["step"], entry["changed"]) == (4, {})
-    assert entry["versions"] == facts["versions"]
+    assert (entry["step"], entry["changed"], entry["other"]) == (4, {}, {})
     for key in ("best_val_loss", "best_step", "fingerprints", "parameters", "device", "micro_batch_size", "max_steps"):
         assert facts[key] == facts_of(whole)[key]
     assert facts["metrics"]["val/loss"] == facts_of(whole)["metrics"]["val/loss"]
@@ -129,16 +123,18 @@ def test_a_finished_run_is_left_as_it_is(whole: Path, capsys: pytest.CaptureFixt
     assert content_of(whole) == before
 
 
-def test_without_a_checkpoint_a_run_begins_anew_in_place(cut: Path, whole: Path) -> None:
-    shutil.rmtree(cut / "checkpoints")
-    old = {path.name for path in cut.glob(EVENTS)}
-    resume(cut)
-    assert_equal_runs(cut, whole)
-    events = list(cut.glob(EVENTS))
-    assert len(events) == 1
-    assert events[0].name not in old
-    assert b"_hparams_/session_start_info" in events[0].read_bytes()
-    assert facts_of(cut)["resumed"][0]["step"] == 0
+def test_last_is_the_newest_run_which_begins_anew_in_place_if_nothing_was_saved(whole: Path) -> None:
+    early = whole.with_name("early")
+    before = {name: content_of(whole.with_name(name)) for name in ("whole", "cut")}
+    assert [entry["step"] for entry in metrics_of(early)] == [0, 2, 3]
+    old = {path.name for path in early.glob(EVENTS)}
+    resume("last")
+    assert_equal_runs(early, whole)
+    (events,) = early.glob(EVENTS)
+    assert events.name not in old
+    assert b"_hparams_/session_start_info" in events.read_bytes()
+    assert facts_of(early)["resumed"][0]["step"] == 0
+    assert {name: content_of(whole.with_name(name)) for name in before} == before
 
 
 def test_a_run_cut_while_it_was_prepared_begins(scratch: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,20 +157,6 @@ def test_a_directory_with_a_config_alone_begins(whole: Path) -> None:
     assert "resumed" in facts_of(target)
 
 
-def test_last_is_the_newest_run(cut: Path, whole: Path) -> None:
-    before = content_of(whole)
-    resume("last")
-    assert_equal_runs(cut, whole)
-    assert content_of(whole) == before
-
-
-@pytest.mark.xfail(strict=True, reason="find_run passes over runs without a checkpoint, and an older one is taken")
-def test_last_is_the_newest_run_though_it_has_no_checkpoint_yet(cut: Path, whole: Path) -> None:
-    shutil.rmtree(cut / "checkpoints")
-    resume("last")
-    assert_equal_runs(cut, whole)
-
-
 def test_a_job_of_a_sweep_goes_on_alone(scratch: Path, whole: Path) -> None:
     with cut_short(7):
         assert main(["train", "-m", *TEN_STEPS, "name=sweep", "seed=1337,2"]) == 130
@@ -186,7 +168,7 @@ def test_a_job_of_a_sweep_goes_on_alone(scratch: Path, whole: Path) -> None:
 
 def test_a_run_that_another_holds_is_refused_untouched(cut: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = cai.load_config(cut / "config.yaml", TrainConfig)
-    with Run(cut, config, resumes=True):
+    with Run(cut, config, resumes={"changed": {}, "other": {}}):
         before = content_of(cut)
         assert main(["resume", str(cut)]) == 2
         assert content_of(cut) == before
@@ -223,8 +205,16 @@ def test_a_run_that_had_stopped_early_does_not_train_on(scratch: Path, capsys: p
     edit_facts(directory, status="running")
     with cut_short(steps):
         resume(directory)
-    assert_equal_runs(directory, Path("untouched"))
-    assert f"stopped at step {steps}, as it improved no more" in capsys.readouterr().out
+        assert_equal_runs(directory, Path("untouched"))
+        assert f"stopped at step {steps}, as it improved no more" in capsys.readouterr().out
+        before = content_of(directory)
+        for words in ([], ["trainer.max_steps=90"]):
+            resume(directory, *words)
+            said = capsys.readouterr().out
+            assert f"already finished: {directory} stopped early at step {steps}, as it improved no more" in said
+            assert "trainer.patience=1" in said
+            assert "cai resume" not in said
+    assert content_of(directory) == before
 
 
 def test_another_folder_can_be_the_current_one(cut: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +227,8 @@ def test_another_folder_can_be_the_current_one(cut: Path, whole: Path, monkeypat
 def test_it_says_where_it_goes_on_and_how_after_its_end(cut: Path, capsys: pytest.CaptureFixture[str]) -> None:
     resume(cut)
     said = capsys.readouterr().out
-    assert "at step 4 of 10, from last.safetensors" in said
+    assert f"resuming {cut} from last.safetensors" in said
+    assert "resumes    at step 4 of 10" in said
     assert "computed anew" not in said
     assert f"cai reproduce {cut}" in said
     assert f"cai train -m {TEN_STEPS[0]}" in said

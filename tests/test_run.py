@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import multiprocessing
@@ -12,12 +13,16 @@ from pathlib import Path
 import pytest
 
 import cai
+from cai.environment import fingerprint_of
 from cai.errors import OutputError, RunError
-from cai.run import Run, claim_directory, own_packages
+from cai.run import Run, claim_directory
 from cai.runs import find_run, is_locked, read_run
 from tests.conftest import TINY
+from tests.resuming import content_of
 
 CONFIG = cai.compose(list(TINY))
+NOTES = {"changed": {"device.threads": 2}, "other": {"torch": "3"}}
+"""Of a run that is taken up again."""
 
 
 def claim_many(parent: str, count: int) -> list[str]:
@@ -109,7 +114,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         claim_directory(tmp_path / "file" / "run")
 
 
-def test_last_is_the_newest_run_that_has_a_checkpoint(tmp_path: Path) -> None:
+def test_last_is_the_newest_run_that_has_a_checkpoint_or_if_asked_for_the_newest_of_all(tmp_path: Path) -> None:
     for name in ("first", "second", "third"):
         with Run(tmp_path / "run" / name, CONFIG):
             pass
@@ -117,6 +122,7 @@ def test_last_is_the_newest_run_that_has_a_checkpoint(tmp_path: Path) -> None:
         (tmp_path / "run" / name / "checkpoints").mkdir()
         (tmp_path / "run" / name / "checkpoints" / "last.safetensors").touch()
     assert find_run("last", tmp_path).name == "second"
+    assert find_run("last", tmp_path, checkpoint=None).name == "third"
     assert find_run(str(tmp_path / "run" / "first"), tmp_path).name == "first"
 
 
@@ -137,42 +143,69 @@ def fail(directory: Path) -> None:
 def test_a_run_that_resumes_keeps_its_facts_but_how_it_ended(tmp_path: Path) -> None:
     fail(tmp_path / "a")
     before = read_run(tmp_path / "a")
-    with Run(tmp_path / "a", CONFIG, ("seed=2",), resumes=True) as run:
+    with Run(tmp_path / "a", CONFIG, ("seed=2",), resumes=NOTES) as run:
+        run.go_on(3)
         now = read_run(run.directory)
-        assert now == {key: value for key, value in before.items() if key not in ("ended", "error", "traceback")} | {
-            "status": "running"
-        }
-        run.resumed(3, {"device.threads": 2})
+        kept = {key: value for key, value in before.items() if key not in ("ended", "error", "traceback")}
+        new = {"status": "running", "resumed": now["resumed"], "config_before": before["config"]}
+        assert now == kept | new
     facts = read_run(tmp_path / "a")
     assert (facts["status"], facts["parameters"], facts["overrides"]) == ("finished", 5, ["seed=1"])
     (entry,) = facts["resumed"]
-    assert (entry["step"], entry["changed"], entry["versions"]) == (3, {"device.threads": 2}, facts["versions"])
+    assert entry == {"step": 3, "at": entry["at"], **NOTES}
 
 
 def test_every_resumption_is_noted(tmp_path: Path) -> None:
     fail(tmp_path / "a")
     for step in (3, 5):
-        with Run(tmp_path / "a", CONFIG, resumes=True) as run:
-            run.resumed(step, {})
+        with Run(tmp_path / "a", CONFIG, resumes=NOTES) as run:
+            run.go_on(step)
     assert [entry["step"] for entry in read_run(tmp_path / "a")["resumed"]] == [3, 5]
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("refused"), KeyboardInterrupt()])
+def test_a_run_that_is_not_taken_up_stays_as_it_was(tmp_path: Path, error: BaseException | None) -> None:
+    fail(tmp_path / "a")
+    before = content_of(tmp_path / "a")
+    other = CONFIG.model_copy(update={"seed": 3})
+    with contextlib.suppress(RuntimeError, KeyboardInterrupt), Run(tmp_path / "a", other, resumes=NOTES) as run:
+        run.record(parameters=6)
+        run.confirm_data("c", "t", tokens="s", ids="i")
+        if error:
+            raise error
+    assert content_of(tmp_path / "a") == before
+    assert not is_locked(tmp_path / "a")
+
+
+def test_the_config_and_its_fingerprint_are_those_that_the_run_goes_on_with(tmp_path: Path) -> None:
+    fail(tmp_path / "a")
+    path, before = tmp_path / "a" / "config.yaml", read_run(tmp_path / "a")["config"]
+    assert fingerprint_of(path.read_text(encoding="utf-8")) == before
+    with Run(tmp_path / "a", CONFIG.model_copy(update={"output_dir": "elsewhere"}), resumes=NOTES) as run:
+        run.go_on(3)
+    facts = read_run(tmp_path / "a")
+    assert fingerprint_of(path.read_text(encoding="utf-8")) == facts["config"] != before
+    assert "output_dir: elsewhere" in path.read_text(encoding="utf-8")
 
 
 def test_a_run_that_resumes_can_fail_again_with_another_error(tmp_path: Path) -> None:
     fail(tmp_path / "a")
-    with pytest.raises(RuntimeError), Run(tmp_path / "a", CONFIG, resumes=True):
+    run = Run(tmp_path / "a", CONFIG, resumes=NOTES)
+    run.go_on(3)
+    with pytest.raises(RuntimeError), run:
         raise RuntimeError("another")
     assert read_run(tmp_path / "a")["error"] == "RuntimeError: another"
 
 
 def test_a_folder_without_a_run_can_be_resumed_as_new(tmp_path: Path) -> None:
-    with Run(tmp_path / "a", CONFIG, ("seed=1",), resumes=True) as run:
+    with Run(tmp_path / "a", CONFIG, ("seed=1",), resumes=NOTES) as run:
         assert run.facts["overrides"] == ["seed=1"]
     assert read_run(tmp_path / "a")["status"] == "finished"
 
 
 def test_a_second_writer_that_resumes_is_refused_too(tmp_path: Path) -> None:
     with Run(tmp_path / "a", CONFIG), pytest.raises(RunError, match="another process is writing"):
-        Run(tmp_path / "a", CONFIG, resumes=True)
+        Run(tmp_path / "a", CONFIG, resumes=NOTES)
 
 
 def test_a_damaged_status_is_named_and_the_lock_is_free_again(tmp_path: Path) -> None:
@@ -180,7 +213,7 @@ def test_a_damaged_status_is_named_and_the_lock_is_free_again(tmp_path: Path) ->
     (tmp_path / "a" / "run.json").write_text("{")
     for _ in range(2):
         with pytest.raises(RunError, match=r"run\.json must be JSON"):
-            Run(tmp_path / "a", CONFIG, resumes=True)
+            Run(tmp_path / "a", CONFIG, resumes=NOTES)
     assert not is_locked(tmp_path / "a")
 
 
@@ -190,7 +223,9 @@ def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
     left = [tmp_path / "a" / ".run.json.unfinished", tmp_path / "a" / "checkpoints" / ".last.safetensors.unfinished"]
     for path in left:
         path.touch()
-    with Run(tmp_path / "a", CONFIG, resumes=True):
+    with Run(tmp_path / "a", CONFIG, resumes=NOTES) as run:
+        assert all(path.exists() for path in left)
+        run.go_on(0)
         assert not any(path.exists() for path in left)
 
 
@@ -210,12 +245,3 @@ def test_the_data_of_an_older_run_are_told_by_their_token_files(tmp_path: Path) 
             run.confirm_data("c", "t", tokens="other", ids="i")
         run.confirm_data("c", "t", tokens="s", ids="i")
         assert run.facts["fingerprints"]["ids"] == "i"
-
-
-def test_packages_are_the_users_own_alone(tmp_path: Path) -> None:
-    class MineConfig(type(CONFIG.schedule)):  # type: ignore[misc]
-        pass
-
-    schedule = MineConfig(**CONFIG.schedule.model_dump())
-    assert own_packages(CONFIG) == []
-    assert own_packages(CONFIG.model_copy(update={"schedule": schedule})) == ["tests"]

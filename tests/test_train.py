@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -86,7 +89,12 @@ def test_data_and_tokenizer_are_built_once_for_all_jobs_of_a_sweep(monkeypatch: 
 
     built = []
     original = BPEConfig.build
-    monkeypatch.setattr(BPEConfig, "build", lambda self, texts: built.append(1) or original(self, texts))
+
+    def build(self: BPEConfig, texts: Iterator[str]) -> object:
+        built.append(1)
+        return original(self, texts)
+
+    monkeypatch.setattr(BPEConfig, "build", build)
     assert main(["train", "-m", *TINY, "model.n_layer=1,2", "optimizer.lr=1e-4,3e-4"]) == 0
     (sweep,) = Path("outputs/run").iterdir()
     runs = run_directories(sweep)
@@ -184,3 +192,17 @@ def test_a_failure_nobody_foresaw_is_exit_code_1_with_the_traceback_in_the_direc
     assert "Traceback" not in said
     assert "ZeroDivisionError" in (directory / "train.log").read_text()
     assert read_run(directory)["status"] == "failed"
+
+
+def test_a_run_whose_output_nobody_reads_any_more_finishes() -> None:
+    words = [sys.executable, "-m", "cai", "train", *TINY]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        assert "documents" in program.stdout.readline()
+        program.stdout.close()  # as `| head -1` does
+        errors = program.stderr.read()
+    assert (program.returncode, errors) == (0, "")
+    (directory,) = run_directories(Path("outputs"))
+    assert read_run(directory)["status"] == "finished"
+    assert "step 6: val loss" in (directory / "train.log").read_text(encoding="utf-8")

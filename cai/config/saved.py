@@ -43,11 +43,14 @@ def _plain(value: Any) -> Any:
 
 def save_config(config: Config, path: Path) -> None:
     """Write ``config.yaml``."""
+    write_whole(path, config_text(config))
+
+
+def config_text(config: Config) -> str:
+    """What ``config.yaml`` holds."""
     tree = {"format": FORMAT, **to_tree(config)}
     text = _dump(tree, readable=True)
-    if yaml.load(text, Loader=get_yaml_loader()) != tree:
-        text = _dump(tree, readable=False)
-    write_whole(path, text)
+    return text if yaml.load(text, Loader=get_yaml_loader()) == tree else _dump(tree, readable=False)
 
 
 def _dump(tree: dict[str, Any], readable: bool) -> str:

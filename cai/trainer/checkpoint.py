@@ -79,7 +79,7 @@ def unwritten(path: Path, error: OSError, size: int) -> OutputError:
     """The error for a checkpoint of ``size`` bytes that could not be written to ``path``."""
     return OutputError(
         f"the checkpoint {path} could not be written ({error.strerror or error}). It needs {size / 2**20:.1f} MiB and"
-        f" {free_mib(path):.1f} MiB are free. Earlier checkpoints are intact. Free some space, then resume the run."
+        f" {free_mib(path):.1f} MiB are free. Earlier checkpoints are intact. Free some space."
     )
 
 

@@ -67,14 +67,14 @@ class CheckpointFolder:
                 log.warning("%s It is now %s.", error, aside.name)
         if damaged := sorted(path.name for path in self.path.glob("*.damaged")):
             raise RunError(
-                f"{self.path} must hold a whole checkpoint, but all are damaged ({', '.join(damaged)}). Start a new run; or"
-                " remove these files, and the run begins again at step 0, its records with it."
+                f"{self.path} must hold a whole checkpoint, but all are damaged ({', '.join(damaged)}). Put back a copy of"
+                " one, or start a new run."
             )
         return None
 
     def _candidates(self) -> Iterator[Path]:
         """What a run could go on from, newest first."""
-        others = [path for path in (self.previous, *self._kept()) if path.is_file()]
+        others = [path for path in (*self._kept(), self.previous) if path.is_file()]
         yield from [self.last] * self.last.is_file()
         yield from sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)
 

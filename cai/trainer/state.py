@@ -76,6 +76,11 @@ def load_optimizer(optimizer: Optimizer, checkpoint: Checkpoint) -> None:
     state = {names[name]: {**tensors.get(name, {}), **values.get(name, {})} for name in tensors.keys() | values.keys()}
     # PyTorch finds the right device, and casts to the parameter's type: undone for what had a type of its own.
     groups = optimizer.state_dict()["param_groups"]
+    if len(groups) != len(checkpoint.state["groups"]):
+        raise RunError(
+            f"the checkpoint must be of this optimizer, but has {len(checkpoint.state['groups'])} groups of parameters and"
+            f" the optimizer {len(groups)}."
+        )
     for group, saved in zip(groups, checkpoint.state["groups"], strict=True):
         group |= {key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()}
     optimizer.load_state_dict({"state": state, "param_groups": groups})

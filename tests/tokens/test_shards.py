@@ -17,7 +17,6 @@ from cai.markup import QUESTION, plain_text
 from cai.tokenizer.base import Tokenizer
 from cai.tokenizer.byte import ByteConfig
 from cai.tokenizer.char import CharConfig
-from cai.tokens import shards as shards_module
 from cai.tokens.batches import TokenDataset
 from cai.tokens.shards import BATCH_DOCUMENTS, Shards, SplitStats, build_shards, load_shards
 from tests.data.test_split import corpus_of
@@ -31,7 +30,8 @@ WIDE = [chr(number) for number in [*range(0x4E00, 0xA000), *range(0xAC00, 0xD7A4
 
 
 def ids_of(shards: Shards, split: str) -> list[int]:
-    return np.fromfile(shards.folder / f"{split}.bin", dtype=shards.dtype).tolist()
+    ids: list[int] = np.fromfile(shards.folder / f"{split}.bin", dtype=shards.dtype).tolist()
+    return ids
 
 
 def expected_ids(corpus: Corpus, split: str, tokenizer: Tokenizer) -> list[int]:
@@ -79,7 +79,7 @@ def test_more_documents_than_are_encoded_at_once_lose_none(tmp_path: Path) -> No
     corpus = corpus_of(texts, "tail", 0.1)
     shards = build_shards(corpus, BYTE, tmp_path)
     text = "".join(BYTE.decode(ids_of(shards, side)) for side in ("train", "val"))
-    pieces = [plain_text(document.parts) for side in ("train", "val") for document in corpus.select(side)]  # type: ignore[arg-type]
+    pieces = [plain_text(document.parts) for side in ("train", "val") for document in corpus.select(side)]
     assert text == "".join(f"{piece}<eos>" for piece in pieces)
     assert "".join(pieces) == "".join(texts)
 
@@ -107,7 +107,7 @@ def test_ids_above_65535_survive_the_file_and_the_batches(tmp_path: Path) -> Non
     (x, y), ((val_x, val_y),) = dataset.batch(0, 1), dataset.val_batches(4)
     assert min(x.min(), y[0, :-1].min(), val_x[0].min()) > 65_535
     assert tokenizer.decode([x[0, 0], *y[0]]) == f"{text[:20]}<eos>"
-    assert tokenizer.decode([val_x[0, 0], *(number for number in val_y.ravel() if number != IGNORE)]) == f"{text[20:]}<eos>"
+    assert tokenizer.decode([val_x[0, 0], *val_y[val_y != IGNORE].tolist()]) == f"{text[20:]}<eos>"
 
 
 def test_the_same_corpus_and_tokenizer_find_the_same_folder_and_build_nothing(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_build_that_fails_in_the_middle_leaves_nothing_and_the_next_builds_pro
 def test_a_failure_between_the_two_sides_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = corpus_of(TEXTS)
     with monkeypatch.context() as broken:
-        broken.setattr(shards_module.json, "dumps", lambda *_, **__: 1 / 0)
+        broken.setattr("cai.tokens.shards.json.dumps", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             build_shards(corpus, BYTE, tmp_path)
     assert not any(path.name[0] != "." for path in (tmp_path / "tokens").iterdir())

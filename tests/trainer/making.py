@@ -12,14 +12,19 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
+from omegaconf._utils import get_yaml_loader
 from torch import Tensor, nn
 
 import cai
 from cai import interruption
+from cai.composition import set_value
 from cai.config.roots import TrainConfig
+from cai.config.saved import to_tree
+from cai.config.validate import Validation
 from cai.model.base import IGNORE_INDEX
 from cai.randomness import seed_everything
-from cai.recorder import Recorder, cut_back
+from cai.recorder import Recorder
 from cai.tokens.batches import Ids, TokenDataset
 from cai.tokens.shards import Shards, SplitStats
 from cai.trainer.checkpoint import load_checkpoint
@@ -55,6 +60,20 @@ def make_shards(folder: Path, tokens: int = 3000, seed: int = 0) -> Shards:
 
 @functools.cache
 def _config(overrides: tuple[str, ...]) -> TrainConfig:
+    tree = to_tree(_composed(tuple(word for word in overrides if "." not in word.partition("=")[0])))
+    for word in overrides:
+        key, _, value = word.partition("=")
+        if "." in key:
+            set_value(tree, key, yaml.load(value, Loader=get_yaml_loader()))
+    validation = Validation()
+    config = validation.build(tree, TrainConfig)
+    assert config is not None, validation.problems
+    return config
+
+
+@functools.cache
+def _composed(choices: tuple[str, ...]) -> TrainConfig:
+    """Composed once for all that differ in plain options alone: Hydra takes longer than most of what is tried."""
     config: TrainConfig = cai.compose(
         [
             "device=cpu",
@@ -70,7 +89,7 @@ def _config(overrides: tuple[str, ...]) -> TrainConfig:
             "trainer.sample_every=0",
             "trainer.eval_every=0",
             "trainer.eval_max_tokens=null",
-            *overrides,
+            *choices,
         ]
     )
     return config
@@ -107,9 +126,7 @@ def make_trainer(
 
 def take_up(trainer: Trainer, path: Path) -> Trainer:
     """Have ``trainer`` go on from the checkpoint at ``path``, its records cut back as ``cai resume`` does it."""
-    checkpoint = load_checkpoint(path)
-    cut_back(trainer.recorder.directory, checkpoint.state["sizes"])
-    trainer.restore(checkpoint, path)
+    trainer.recorder.go_on(trainer.restore(path))
     return trainer
 
 

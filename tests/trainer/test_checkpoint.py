@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import random
 from pathlib import Path
 
@@ -51,12 +52,13 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_and_says_what_is_needed(
     path = tmp_path / "checkpoints" / "last.safetensors"
     save_checkpoint(path, weights(trainer, step=1))
 
-    def full(tensors: object, target: Path, metadata: object) -> None:
-        target.write_bytes(b"half of it")
+    def full(unfinished: Path) -> None:
+        os.truncate(unfinished, 9)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("cai.trainer.checkpoint.save_file", full)
-    with pytest.raises(OutputError, match=r"last\.safetensors could not be written.*No space left.*MiB.*output_dir"):
+    monkeypatch.setattr("cai.files.sync", full)
+    said = r"last\.safetensors could not be written \(No space left.*needs \d.*MiB are free.*intact.*Free some space"
+    with pytest.raises(OutputError, match=said):
         save_checkpoint(path, weights(trainer, step=2))
     assert load_checkpoint(path).state["step"] == 1
     assert [file.name for file in path.parent.iterdir()] == ["last.safetensors"]
@@ -113,18 +115,7 @@ def test_a_bit_flipped_anywhere_in_the_header_is_noticed(tiny: Path) -> None:
         assert_refused(tiny, flipped(content, offset, draw.randrange(8)))
 
 
-LENGTH_BITS = [
-    pytest.param(
-        bit,
-        marks=[pytest.mark.xfail(strict=True, raises=(MemoryError, OverflowError), reason="as many bytes are asked for")]
-        if bit >= 44
-        else [],
-    )
-    for bit in [*range(32), *range(44, 64)]  # a machine may have memory for what is between
-]
-
-
-@pytest.mark.parametrize("bit", LENGTH_BITS)
+@pytest.mark.parametrize("bit", range(64))
 def test_a_bit_flipped_in_the_length_of_the_header_is_noticed(tiny: Path, bit: int) -> None:
     assert_refused(tiny, flipped(tiny.read_bytes(), bit // 8, bit % 8))
 
@@ -199,7 +190,6 @@ def test_weights_that_are_views_and_transposed_are_saved_as_they_look(tmp_path: 
     assert loaded.model["column"].tolist() == [1.0, 4.0]
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="safetensors refuses tensors that share memory")
 def test_a_weight_that_a_model_has_under_two_names_is_saved(tmp_path: Path) -> None:
     path = tmp_path / "tied.safetensors"
     weight = torch.randn(3, 2)
@@ -221,6 +211,7 @@ def test_weights_of_another_shape_name_the_parameter_and_both_shapes(tmp_path: P
         ("model.n_layer=3", r"not: model\.n_layer: checkpoint 1, config 3\. Take"),
         ("model.n_embd=32", r"not: model\.n_embd: checkpoint 16, config 32\. Take"),
         ("model.block_size=8", r"not: model\.block_size: checkpoint 16, config 8\. Take"),
+        ("model.n_head=4", r"not: model\.n_head: checkpoint 2, config 4\. Take"),
         ("model.tie_weights=false", r"not: model\.tie_weights: checkpoint True, config False\. Take"),
     ],
 )
@@ -229,21 +220,11 @@ def test_a_checkpoint_of_another_model_names_the_option(tmp_path: Path, option: 
     first.fit()
     other = make_trainer(tmp_path / "b", option)
     with pytest.raises(RunError, match=said):
-        other.restore(load_checkpoint(first.checkpoints.last), first.checkpoints.last)
-
-
-@pytest.mark.xfail(strict=True, reason="options that change no shape are not compared")
-def test_a_checkpoint_of_another_number_of_heads_is_refused_too(tmp_path: Path) -> None:
-    first = make_trainer(tmp_path / "a", "trainer.max_steps=1")
-    first.fit()
-    other = make_trainer(tmp_path / "b", "model.n_head=4")
-    with pytest.raises(RunError, match=r"model\.n_head: checkpoint 2, config 4"):
-        other.restore(load_checkpoint(first.checkpoints.last), first.checkpoints.last)
+        other.restore(first.checkpoints.last)
 
 
 def test_weights_alone_are_nothing_to_go_on_from(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, "trainer.max_steps=1")
     trainer.fit()
-    best = load_checkpoint(trainer.checkpoints.best)
     with pytest.raises(RunError, match=r"best\.safetensors must hold all .* weights alone\. Use it with generate"):
-        trainer.restore(best, trainer.checkpoints.best)
+        trainer.restore(trainer.checkpoints.best)

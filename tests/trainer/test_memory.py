@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from cai.errors import TrainingError
 from cai.trainer.checkpoint import load_checkpoint
-from cai.trainer.estimate import estimate_seconds
 from cai.trainer.memory import MicroBatch, is_out_of_memory
 from cai.trainer.trainer import Trainer
 from tests.trainer.making import RaggedDataset, draw_everywhere, losses, make_trainer, reached, take_up
@@ -22,6 +21,7 @@ OUT_OF_MEMORY = [
     RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported at some other API call"),
     torch.AcceleratorError("CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation'"),
     RuntimeError("MPS backend out of memory (MPS allocated: 17.89 GB, other allocations: 2.1 GB, max allowed: 18.13 GB)"),
+    RuntimeError("Invalid buffer size: 24.00 GB"),
 ]
 BATCH = ("trainer.batch_size=8", "trainer.log_every=1", "trainer.max_steps=4")
 
@@ -97,6 +97,20 @@ def test_the_sizes_tried_are_divisors_and_one_that_does_not_fit_is_explained(bat
         micro_batch.fit(work)
     assert sizes == expected
     assert "micro_batch_size=auto" not in str(raised.value)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_whatever_ends_a_try_it_has_drawn_nothing(error: type[BaseException]) -> None:
+    def work() -> None:
+        random.random(), np.random.random(), torch.rand(())
+        raise error
+
+    before = random.getstate(), np.random.get_state(legacy=False), torch.get_rng_state()
+    with pytest.raises(error):
+        MicroBatch("auto", 4).fit(work)
+    assert random.getstate() == before[0]
+    assert repr(np.random.get_state(legacy=False)) == repr(before[1])
+    assert torch.equal(torch.get_rng_state(), before[2])
 
 
 def test_a_size_of_the_users_own_is_never_changed_but_explained(tmp_path: Path) -> None:
@@ -196,19 +210,6 @@ def test_what_was_found_is_logged_saved_and_where_a_resumed_run_begins(
     assert fixed.updater.micro_batch.size == 4
 
 
-def test_the_trial_passes_find_the_size_and_leave_everything_else_as_it_was(tmp_path: Path) -> None:
-    trainer = make_trainer(tmp_path, *BATCH)
-    draw_everywhere(trainer.model)
-    limit(trainer.model, 2)
-    before = weights(trainer), random.getstate(), torch.get_rng_state()
-    assert estimate_seconds(trainer) > 0
-    assert trainer.updater.micro_batch.size == 2
-    assert torch.equal(weights(trainer), before[0])
-    assert random.getstate() == before[1]
-    assert torch.equal(torch.get_rng_state(), before[2])
-    assert all(p.grad is None for p in trainer.model.parameters())
-
-
 def test_an_evaluation_that_runs_out_of_memory_is_tried_again_smaller(tmp_path: Path) -> None:
     plain = make_trainer(tmp_path / "plain", *BATCH, "trainer.micro_batch_size=2", "trainer.eval_every=2")
     plain.fit()
@@ -226,7 +227,6 @@ def test_an_evaluation_that_runs_out_of_memory_is_tried_again_smaller(tmp_path: 
     assert states[0] == states[1]
 
 
-@pytest.mark.xfail(strict=True, reason="an error without text has no first line")
 def test_an_error_without_text_is_recognised_too() -> None:
     micro_batch = MicroBatch("auto", 2)
     tries: list[int] = []

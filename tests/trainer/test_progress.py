@@ -89,7 +89,6 @@ def test_memory_is_bounded() -> None:
     assert len(json.dumps(asdict(progress))) < 1000
 
 
-@pytest.mark.xfail(strict=True, reason="every spike of a run is kept for ever")
 def test_memory_is_bounded_for_a_run_that_spikes_for_ever() -> None:
     progress = Progress()
     for _ in range(150):

@@ -1,10 +1,10 @@
-"""Weights and optimizer state go by name, whatever the optimizer keeps."""
+"""Optimizer state goes by name, whatever the optimizer keeps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cai.errors import RunError
 from cai.trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from cai.trainer.state import load_optimizer, load_weights, plain_name, take_optimizer, take_weights
+from cai.trainer.state import load_optimizer, take_groups, take_optimizer, take_weights
 from cai.trainer.trainer import Trainer
 from tests.trainer.making import assert_equal, losses, make_trainer, records_of, take_up
 
@@ -62,9 +62,13 @@ class CountsInItsGroup(torch.optim.SGD):
 
 
 def round_trip(trainer: Trainer, path: Path) -> Checkpoint:
-    tensors, values = take_optimizer(trainer.optimizer)
-    save_checkpoint(path, Checkpoint(take_weights(trainer.model), tensors, state={"optimizer": values}))
+    save_checkpoint(path, taken(trainer.optimizer, take_weights(trainer.model)))
     return load_checkpoint(path)
+
+
+def taken(optimizer: torch.optim.Optimizer, weights: dict[str, Tensor]) -> Checkpoint:
+    tensors, values = take_optimizer(optimizer)
+    return Checkpoint(weights, tensors, state={"optimizer": values, "groups": take_groups(optimizer)})
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -73,7 +77,7 @@ def test_the_state_of_a_peculiar_optimizer_comes_back_with_every_type(tmp_path: 
     for step in range(5):
         first.updater.update(step)
     saved = round_trip(first, tmp_path / "x.safetensors")
-    load_optimizer(second.optimizer, saved.optimizer, saved.state["optimizer"])
+    load_optimizer(second.optimizer, saved)
     for one, other in zip(first.model.parameters(), second.model.parameters(), strict=True):
         before, now = first.optimizer.state[one], second.optimizer.state[other]
         assert {key: now[key] for key in ("count", "scale", "warm")} == {"count": 5, "scale": before["scale"], "warm": True}
@@ -83,16 +87,7 @@ def test_the_state_of_a_peculiar_optimizer_comes_back_with_every_type(tmp_path: 
         assert (now["steps"].dtype, int(now["steps"])) == (torch.int64, 2**24 + 6)
 
 
-@pytest.mark.parametrize(
-    "optimizer_class",
-    [
-        Peculiar,
-        pytest.param(
-            CountsInItsGroup,
-            marks=pytest.mark.xfail(strict=True, reason="what an optimizer keeps in its groups is not saved"),
-        ),
-    ],
-)
+@pytest.mark.parametrize("optimizer_class", [Peculiar, CountsInItsGroup])
 def test_a_run_with_an_optimizer_of_ones_own_goes_on_to_the_bit(
     tmp_path: Path, optimizer_class: type[torch.optim.Optimizer]
 ) -> None:
@@ -109,20 +104,64 @@ def test_the_order_of_parameters_makes_no_difference(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path)
     trainer.updater.update(0)
     saved = round_trip(trainer, tmp_path / "x.safetensors")
-    turned = torch.optim.AdamW(list(trainer.model.named_parameters())[::-1], lr=0.5)
-    load_optimizer(turned, saved.optimizer, saved.state["optimizer"])
+    turned = torch.optim.AdamW(
+        [
+            {"params": [(name, parameter) for name, parameter in trainer.model.named_parameters() if name in names][::-1]}
+            for names in (group["param_names"] for group in trainer.optimizer.param_groups)
+        ],
+        lr=0.5,
+    )
+    load_optimizer(turned, saved)
     for parameter in trainer.model.parameters():
         for key, value in trainer.optimizer.state[parameter].items():
             assert torch.equal(turned.state[parameter][key], value)
-    assert turned.param_groups[0]["lr"] == 0.5
+    assert turned.param_groups[0]["lr"] == trainer.optimizer.param_groups[0]["lr"] != 0.5
+
+
+def test_the_plain_values_of_each_group_come_back_with_their_types(tmp_path: Path) -> None:
+    parameters = [nn.Parameter(torch.ones(1)) for _ in range(2)]
+
+    def make() -> torch.optim.Optimizer:
+        groups = [{"params": [(name, parameter)]} for name, parameter in zip("ab", parameters, strict=True)]
+        return torch.optim.AdamW(groups, lr=0.5)
+
+    optimizer, other = make(), make()
+    optimizer.param_groups[0] |= {"lr": 0.1 + 0.2, "betas": (0.5, 0.75), "k": 3, "warm": True, "mode": "slow", "none": None}
+    optimizer.param_groups[1] |= {"rates": torch.ones(1)}  # no plain value
+    save_checkpoint(tmp_path / "x.safetensors", taken(optimizer, dict(zip("ab", parameters, strict=True))))
+    load_optimizer(other, load_checkpoint(tmp_path / "x.safetensors"))
+    first, second = other.param_groups
+    assert first == optimizer.param_groups[0]
+    assert (type(first["betas"]), type(first["k"]), type(first["warm"])) == (tuple, int, bool)
+    assert second == {key: value for key, value in optimizer.param_groups[1].items() if key != "rates"}
+
+
+def test_another_number_of_groups_is_refused() -> None:
+    named = [(name, nn.Parameter(torch.ones(1))) for name in "ab"]
+    one, two = torch.optim.AdamW(named), torch.optim.AdamW([{"params": [pair]} for pair in named])
+    with pytest.raises(RunError, match="must be of this optimizer"):
+        load_optimizer(one, taken(two, dict(named)))
+
+
+def test_state_of_the_parameters_own_type_follows_it_to_another(tmp_path: Path) -> None:
+    saved = nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.AdamW([("a", saved)])
+    saved.grad = torch.ones(3)
+    optimizer.step()
+    now = nn.Parameter(torch.ones(3, dtype=torch.float64))
+    other = torch.optim.AdamW([("a", now)])
+    load_optimizer(other, taken(optimizer, {"a": saved.detach()}))
+    assert other.state[now]["exp_avg"].dtype == torch.float64
+    assert torch.equal(other.state[now]["exp_avg"].float(), optimizer.state[saved]["exp_avg"])
 
 
 @pytest.mark.parametrize("kind", ["tensors", "values"])
 def test_state_of_a_parameter_that_is_not_there_is_refused(kind: str) -> None:
     optimizer = torch.optim.AdamW([("a", nn.Parameter(torch.ones(1)))])
     tensors = {"b.c": {"exp_avg": torch.ones(1)}} if kind == "tensors" else {}
+    values = {} if tensors else {"b.c": {"count": 1}}
     with pytest.raises(RunError, match=r"must be of this optimizer, but holds state of b\.c too"):
-        load_optimizer(optimizer, tensors, {} if tensors else {"b.c": {"count": 1}})
+        load_optimizer(optimizer, Checkpoint({}, tensors, state={"optimizer": values, "groups": take_groups(optimizer)}))
 
 
 def test_a_parameter_without_state_yet_stays_without(tmp_path: Path) -> None:
@@ -130,11 +169,11 @@ def test_a_parameter_without_state_yet_stays_without(tmp_path: Path) -> None:
     optimizer = torch.optim.AdamW(named)
     named[1][1].grad = torch.ones(1)
     optimizer.step()
-    tensors, values = take_optimizer(optimizer)
-    assert list(tensors) == ["b"]
-    assert not values
+    saved = taken(optimizer, dict(named))
+    assert list(saved.optimizer) == ["b"]
+    assert not saved.state["optimizer"]
     other = torch.optim.AdamW(named)
-    load_optimizer(other, tensors, values)
+    load_optimizer(other, saved)
     assert named[0][1] not in other.state
     assert torch.equal(other.state[named[1][1]]["exp_avg"], optimizer.state[named[1][1]]["exp_avg"])
 
@@ -149,89 +188,3 @@ def test_the_rate_after_going_on_is_peak_times_schedule_and_not_decayed_twice(tm
     rates = losses(tmp_path / "other", "train/lr")
     assert rates == {step: 0.02 * schedule(step - 1) for step in range(13, 21)}
     assert rates.items() <= losses(tmp_path / "whole", "train/lr").items()
-
-
-class Wrapper(nn.Module):
-    """What ``torch.compile`` puts around a module, without compiling."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self._orig_mod = module
-
-    def forward(self, *args: Any) -> Any:
-        return self._orig_mod(*args)
-
-
-def wrap_block(trainer: Trainer) -> None:
-    """Wrap a part of the model as ``torch.compile`` does, and name the optimizer's parameters accordingly."""
-    blocks = cast(nn.ModuleList, trainer.model.h)
-    blocks[0] = Wrapper(blocks[0])
-    names = {id(parameter): name for name, parameter in trainer.model.named_parameters()}
-    for group in trainer.optimizer.param_groups:
-        group["param_names"] = [names[id(parameter)] for parameter in group["params"]]
-    assert any("_orig_mod" in name for name in names.values())
-
-
-@pytest.mark.parametrize("compiled", ["saver", "loader", "both"])
-def test_a_compiled_part_leaves_no_trace_in_the_names_and_loads_either_way(tmp_path: Path, compiled: str) -> None:
-    options = ("trainer.max_steps=6", "trainer.log_every=1", "trainer.save_every=3", "trainer.keep=9")
-    plain = make_trainer(tmp_path / "plain", *options)
-    plain.fit()
-    saver, loader = (make_trainer(tmp_path / name, *options) for name in ("saver", "loader"))
-    for trainer, name in ((saver, "saver"), (loader, "loader")):
-        if compiled in (name, "both"):
-            wrap_block(trainer)
-    saver.fit()
-    path = saver.checkpoints.path / "step_00000003.safetensors"
-    assert b"_orig_mod" not in path.read_bytes()
-    assert load_checkpoint(path).model.keys() == plain.model.state_dict().keys()
-    take_up(loader, path).fit()
-    expected, found = load_checkpoint(plain.checkpoints.last), load_checkpoint(loader.checkpoints.last)
-    for name, tensor in expected.model.items():
-        assert torch.equal(found.model[name], tensor)
-        assert torch.equal(found.optimizer[name]["exp_avg"], expected.optimizer[name]["exp_avg"])
-
-
-def test_a_really_compiled_part_and_a_compiled_whole_have_plain_names(tmp_path: Path) -> None:
-    model = make_trainer(tmp_path).model
-    expected = model.state_dict().keys()
-    compiled = cast(nn.Module, torch.compile(model, backend="eager"))
-    assert compiled.state_dict().keys() != expected
-    assert take_weights(compiled).keys() == expected
-    blocks = cast(nn.ModuleList, model.h)
-    blocks[0] = cast(nn.Module, torch.compile(blocks[0], backend="eager"))
-    assert take_weights(model).keys() == expected != model.state_dict().keys()
-
-
-@pytest.mark.parametrize(
-    ("name", "plain"),
-    [("_orig_mod.a.b", "a.b"), ("a._orig_mod.b", "a.b"), ("a.b._orig_mod", "a.b"), ("my_orig_mod.a", "my_orig_mod.a")],
-)
-def test_plain_names(name: str, plain: str) -> None:
-    assert plain_name(name) == plain
-
-
-def test_weights_and_buffers_are_put_in_by_name() -> None:
-    source, target = (nn.BatchNorm1d(3) for _ in range(2))
-    source(torch.randn(8, 3) * 5)
-    load_weights(target, Checkpoint(take_weights(source)), Path("x"))
-    for name, tensor in source.state_dict().items():
-        assert torch.equal(target.state_dict()[name], tensor)
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (lambda model: model.pop("bias"), r"bias is missing there and \(2,\) in the model\. Take"),
-        (lambda model: model.update(more=torch.ones(1)), r"more is \(1,\) there and missing in the model\. Take"),
-        (lambda model: model.clear(), r"bias is missing there and \(2,\) in the model and 1 more\. Take"),
-    ],
-)
-def test_weights_that_are_missing_or_too_many_are_named(change: Callable[[dict[str, Tensor]], object], said: str) -> None:
-    model = nn.Linear(3, 2)
-    weights = take_weights(nn.Linear(3, 2))
-    change(weights)
-    before = model.weight.detach().clone()
-    with pytest.raises(RunError, match=said):
-        load_weights(model, Checkpoint(weights), Path("x.safetensors"))
-    assert torch.equal(model.weight, before)

@@ -12,6 +12,7 @@ from cai.errors import TrainingError
 from cai.trainer.checkpoint import load_checkpoint
 from cai.trainer.estimate import estimate_seconds
 from cai.trainer.trainer import Trainer
+from cai.trainer.update import Update
 from tests.trainer.making import losses, make_trainer, metrics
 
 GOLDEN = {1: 3.92209, 5: 3.81633, 10: 3.55626, 15: 3.36948, 20: 3.25459}
@@ -103,21 +104,21 @@ def test_epochs_become_steps(tmp_path: Path) -> None:
     assert trainer.max_steps == math.ceil(windows / 2 / 4)
 
 
-def poison(trainer: Trainer, step: int) -> None:
-    """Make the loss NaN from ``step`` on."""
+def poison(trainer: Trainer, first: int) -> None:
+    """Make the loss NaN from step ``first`` on."""
     original = trainer.updater.update
 
-    def update(number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        if number == step:
+    def update(step: int) -> Update:
+        if step == first:
             next(trainer.model.parameters()).data.fill_(math.nan)
-        return original(number)
+        return original(step)
 
     trainer.updater.update = update  # type: ignore[method-assign]
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_is_never_saved(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, "trainer.save_every=1", "trainer.log_every=10")
-    poison(trainer, step=6)
+    poison(trainer, first=6)
     with pytest.raises(TrainingError, match=r"train/loss must be a finite number, but is nan at step 7.*optimizer\.lr"):
         trainer.fit()
     saved = load_checkpoint(trainer.checkpoints.last)
