@@ -37,8 +37,8 @@ def sweep(session: HydraSession, jobs: Sequence[Job[TrainConfig]], directory: Pa
         try:
             train_in(directory / folders[number], job.config, job_overrides(session.arguments.typed, job.swept))
         except Exception as error:  # one bad corner of the grid must not end the sweep
-            if (number := requested()) is not None and is_interruption(error):
-                raise Interrupted(number) from error  # what a library has wrapped; Hydra would begin the next job
+            if (wish := requested()) is not None and is_interruption(error):
+                raise Interrupted(wish) from error  # what a library has wrapped; Hydra would begin the next job
             log.error("failed: %s", describe_failure(error, directory / folders[number]))
         finally:
             gc.collect()

@@ -230,5 +230,5 @@ def test_a_save_that_fails_when_asked_to_stop_is_not_told_as_saved(
     assert main(["train", *RUN]) == 1
     said = "".join(capsys.readouterr())
     assert "is saved" not in said
-    assert "cai resume" not in said
+    assert "interrupted" not in said
     assert "last.safetensors could not be written" in said

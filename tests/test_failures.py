@@ -65,7 +65,8 @@ def test_a_log_that_a_full_disk_does_not_take_says_nothing_of_its_own(
         raise OSError(28, "No space left on device")
 
     run = Run(tmp_path / "a", cai.compose(list(TINY)))
-    run._log_handler.format = full  # type: ignore[assignment, method-assign]
+    assert run._log_file is not None
+    run._log_file.format = full  # type: ignore[assignment, method-assign]
     logging.getLogger("cai").error("a line")
     with pytest.raises(ZeroDivisionError), run:
         1 / 0  # noqa: B018

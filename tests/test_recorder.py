@@ -128,7 +128,7 @@ def test_a_line_is_on_its_way_to_the_disk_as_soon_as_it_is_recorded(tmp_path: Pa
 def test_a_record_that_the_disk_does_not_take_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).symlink_to("/dev/full")
     recorder = Recorder(tmp_path)
-    said = rf"{name} could not be written \(No space left.*Free some space \(\d[\d.]* MiB are free\), then resume"
+    said = rf"{name} could not be written \(No space left.*Free some space \(\d[\d.]* MiB are free\)."
     with pytest.raises(OutputError, match=said):
         record_one(recorder)
     with suppress(OSError):

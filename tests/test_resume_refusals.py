@@ -134,7 +134,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_refused_and_its_records_stay
 
 
 def test_the_remedy_for_damaged_checkpoints_works(cut: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = (cut / "checkpoints" / "previous.safetensors").read_bytes()
+    whole = (cut / "checkpoints" / "last.safetensors").read_bytes()
     damage_checkpoints(cut)
     assert main(["resume", str(cut)]) == 2
     assert "Put back a copy of one" in capsys.readouterr().err

@@ -123,7 +123,7 @@ def test_if_all_are_damaged_they_are_named_every_time(tmp_path: Path) -> None:
     for path in (folder.last, folder.previous):
         damage(path)
     folder.save_best(checkpoint(2))
-    said = r"must hold a whole checkpoint, but all are damaged \(last\.damaged, previous\.damaged\)\. Start a new run"
+    said = r"must hold a whole checkpoint, but all are damaged \(last\.damaged, previous\.damaged\)\. Put back a copy"
     for _ in range(2):
         with pytest.raises(RunError, match=said):
             folder.newest()  # best is for use, not for going on
