@@ -92,21 +92,21 @@ def free_mib(path: Path) -> float:
 
 def sync(path: Path) -> None:
     """Wait until a file is on the disk: a power cut must not leave a name without its content."""
-    handle = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    _fsync(path, os.O_RDWR)
 
 
 def _sync_folder(path: Path) -> None:
     """The same for the names in a folder, as far as the system can: Windows and some network disks cannot."""
     with contextlib.suppress(OSError):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _fsync(path, os.O_RDONLY)
+
+
+def _fsync(path: Path, flags: int) -> None:
+    handle = os.open(path, flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def sweep_unfinished(folder: Path) -> None:
