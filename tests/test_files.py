@@ -14,7 +14,7 @@ import pytest
 
 from cai.cli import main
 from cai.errors import OutputError
-from cai.files import sweep_unfinished, told, whole_file, write_whole
+from cai.files import sweep_unfinished, sync, told, whole_file, write_whole
 from cai.interruption import Interrupted
 from cai.runs import read_run
 from cai.trainer.checkpoint import load_checkpoint
@@ -135,25 +135,46 @@ def test_what_cannot_be_written_is_told_with_its_path_reason_and_remedy(tmp_path
     assert again.value is caught.value, "told already"
 
 
-@pytest.fixture
-def small_disk(scratch: Path) -> Iterator[Callable[[str], None]]:
-    """A file system of its own at ``outputs``; the function gives it another size."""
-    (scratch / "outputs").mkdir()
-
-    def mount(options: str) -> None:
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(scratch / "outputs")]
-        try:
-            subprocess.run(command, check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError):
-            pytest.skip("mounting is not allowed here")
-
-    mount("size=6m")
-    yield lambda size: mount(f"remount,size={size}")
-    subprocess.run(["umount", "--lazy", str(scratch / "outputs")], check=True)
+def used_below(folder: Path) -> int:
+    """Bytes of all files, a file of two names once."""
+    found = {stat.st_ino: stat.st_size for path in folder.rglob("*") if path.is_file() and (stat := path.stat())}
+    return sum(found.values())
 
 
-def test_on_a_disk_that_is_really_full_the_checkpoint_before_it_stays(
-    scratch: Path, small_disk: Callable[[str], None], capfd: pytest.CaptureFixture[str]
+@pytest.fixture(params=["a file system of its own, where mounting is allowed", "injected"])
+def small_disk(
+    request: pytest.FixtureRequest, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[int], None]]:
+    """6 MiB for all of ``outputs``; the function gives it another size. Without the right to mount, ENOSPC is injected."""
+    outputs, limit = scratch / "outputs", 6
+    outputs.mkdir()
+
+    def mount(options: str) -> bool:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(outputs)]
+        return shutil.which("mount") is not None and not subprocess.run(command, capture_output=True, check=False).returncode
+
+    def sync_if_there_is_room(path: Path) -> None:
+        if used_below(outputs) > limit * 2**20:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(path)
+
+    mounted = request.param != "injected" and mount("size=6m")
+    if not mounted:
+        monkeypatch.setattr("cai.files.sync", sync_if_there_is_room)
+
+    def resize(mebibytes: int) -> None:
+        nonlocal limit
+        limit = mebibytes
+        if mounted:
+            assert mount(f"remount,size={mebibytes}m")
+
+    yield resize
+    if mounted:
+        subprocess.run(["umount", "--lazy", str(outputs)], check=True)
+
+
+def test_on_a_disk_that_is_full_the_checkpoint_before_it_stays(
+    scratch: Path, small_disk: Callable[[int], None], capfd: pytest.CaptureFixture[str]
 ) -> None:
     large = (
         *TEN_STEPS,
@@ -168,7 +189,7 @@ def test_on_a_disk_that_is_really_full_the_checkpoint_before_it_stays(
     assert "No space left on device" in said.err
     assert load_checkpoint(directory / "checkpoints/last.safetensors").state["step"] == 2
     assert read_run(directory)["status"] == "failed"
-    small_disk("60m")
+    small_disk(60)
     assert main(["resume", str(directory)]) == 0
     assert read_run(directory)["resumed"][0]["step"] == 2
     assert main(["train", *large, "name=whole"]) == 0

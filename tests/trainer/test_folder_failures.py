@@ -20,13 +20,18 @@ def full_disk(unfinished: Path) -> None:
     raise OSError(28, "No space left on device")
 
 
-@pytest.mark.usefixtures("_with_and_without_links")
-def test_a_save_that_fails_leaves_the_newest_whole_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = filled(tmp_path, 2)
+def fail_to_save(folder: CheckpointFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint of step 3 that the disk does not take."""
     with monkeypatch.context() as patch:
         patch.setattr("cai.files.sync", full_disk)
         with pytest.raises(OutputError):
             folder.save_last(checkpoint(3))
+
+
+@pytest.mark.usefixtures("_with_and_without_links")
+def test_a_save_that_fails_leaves_the_newest_whole_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = filled(tmp_path, 2)
+    fail_to_save(folder, monkeypatch)
     assert step_of(folder) == ("last.safetensors", 2)
     folder.save_last(checkpoint(4))
     assert [load_checkpoint(path).state["step"] for path in (folder.last, folder.previous)] == [4, 2]
@@ -34,10 +39,7 @@ def test_a_save_that_fails_leaves_the_newest_whole_one(tmp_path: Path, monkeypat
 
 def test_after_a_save_that_fails_there_are_still_two_to_go_back_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = filled(tmp_path, 2)
-    with monkeypatch.context() as patch:
-        patch.setattr("cai.files.sync", full_disk)
-        with pytest.raises(OutputError):
-            folder.save_last(checkpoint(3))
+    fail_to_save(folder, monkeypatch)
     assert names(folder) == ["last.safetensors", "previous.safetensors"]
     assert not folder.last.samefile(folder.previous)
     damage(folder.last)
@@ -46,10 +48,7 @@ def test_after_a_save_that_fails_there_are_still_two_to_go_back_to(tmp_path: Pat
 
 def test_after_a_save_that_fails_no_temporary_name_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = filled(tmp_path, 2)
-    with monkeypatch.context() as patch:
-        patch.setattr("cai.files.sync", full_disk)
-        with pytest.raises(OutputError):
-            folder.save_last(checkpoint(3))
+    fail_to_save(folder, monkeypatch)
     folder.save_last(checkpoint(4))
     assert names(folder) == ["last.safetensors", "previous.safetensors"]
 
