@@ -54,7 +54,10 @@ def find_run(name: str, output_dir: Path, checkpoint: str | None = "last") -> Pa
     if name != "last":
         directory = Path(name).expanduser()
         if not (directory / CONFIG).is_file():
-            raise RunError(f"run must be a run directory or `last`, but {name} holds no {CONFIG}.")
+            raise RunError(
+                f"run must be a run directory or `last`, but {name} holds no {CONFIG}. Give one such as"
+                " outputs/run/<date_time>."
+            )
         return directory
     every = [path.parent for path in output_dir.glob(f"**/{STATUS}")]
     saved = [directory for directory in every if any(directory.glob("checkpoints/*.safetensors"))]
