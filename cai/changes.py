@@ -18,6 +18,8 @@ CADENCES = {f"trainer.{key}" for key in ("log_every", "eval_every", "sample_ever
 """How often things are done that change no loss."""
 NONFINITE = {"trainer.on_nonfinite", "trainer.max_skipped"}
 """They take effect where the run would otherwise have ended."""
+MEMORY = {f"trainer.{key}" for key in ("micro_batch_size", "chunked_loss", "gradient_checkpointing")}
+"""They trade time for memory and compute the same."""
 INEXACT = "losses may differ in their last digits from here on"
 LENGTHS = ("trainer.max_steps", "trainer.max_epochs")
 
@@ -79,7 +81,7 @@ def refusals_on_resuming(changes: Changes, saved: TrainConfig) -> list[str]:
             problems.append(
                 f"`{path}` must stay {before} in a run with trainer.patience, which counts evaluations, but is {after}."
             )
-        elif not may_move(path) and path not in CADENCES | NONFINITE | {"trainer.micro_batch_size"}:
+        elif not may_move(path) and path not in CADENCES | NONFINITE | MEMORY:
             problems.append(f"`{path}` must stay {before} as in the run, but is {after}. Leave it out, or start a new run.")
     return problems
 
@@ -93,7 +95,7 @@ def costs(changes: Changes) -> list[str]:
     """A sentence for each allowed change that may not be without consequence."""
     found = []
     for path, (before, after) in changes.items():
-        if path.startswith("device.") or path == "trainer.micro_batch_size":
+        if path.startswith("device.") or path in MEMORY:
             found.append(f"{path} was {before} and is {after}: {INEXACT}")
         elif path.endswith(".path") and not path.startswith("data."):
             found.append(f"{path} was {before} and is {after}: it must hold the same, which is checked for data alone")

@@ -6,7 +6,6 @@ CUDA and MPS paths are written to PyTorch's documentation and tested with fakes;
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import sys
 from contextlib import AbstractContextManager
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from cai.config.base import Config
 from cai.errors import ConfigError
+from cai.hardware import cpu_has_bf16, default_threads, keep_freed_memory, peak_flops
 
 DeviceType = Literal["cpu", "cuda", "mps"]
 Precision = Literal["fp32", "bf16", "fp16", "fp64"]
@@ -30,6 +30,7 @@ class DeviceConfig(Config):
     type: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["auto", "fp32", "bf16", "fp16", "fp64"]
     compile: bool
+    compile_optimizer: bool
     threads: Annotated[int, Field(ge=0)]
     deterministic: bool
 
@@ -42,6 +43,7 @@ class DeviceConfig(Config):
             precision=precision,
             reason=f"{reason}; {precision_reason}",
             compile=self.compile,
+            compile_optimizer=self.compile_optimizer,
             threads=self.threads,
             deterministic=self.deterministic or device_type == "cpu",
         )
@@ -86,21 +88,6 @@ class DeviceConfig(Config):
         )
 
 
-@functools.cache
-def default_threads() -> int:
-    """PyTorch's own number of CPU threads, as it was before the first run set another."""
-    return torch.get_num_threads()
-
-
-def cpu_has_bf16() -> bool:
-    """Whether this x86 CPU multiplies bf16 in hardware; without it bf16 is ten to forty times slower than fp32.
-
-    Not ``torch.ops.mkldnn._is_mkldnn_bf16_supported``, which is true for any AVX-512, where bf16 is emulated.
-    """
-    probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return any(probe() for probe in probes if probe)
-
-
 @dataclass(frozen=True)
 class Device:
     """A device that is there, with its precision decided."""
@@ -109,6 +96,7 @@ class Device:
     precision: Precision
     reason: str
     compile: bool
+    compile_optimizer: bool
     threads: int
     deterministic: bool
 
@@ -117,18 +105,28 @@ class Device:
         torch.set_num_threads(self.threads or default_threads())
         if self.type == "cuda" and self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with a fixed workspace
-        torch.use_deterministic_algorithms(self.deterministic)
+        if self.compile or self.compile_optimizer or "torch._inductor.config" in sys.modules:
+            torch.use_deterministic_algorithms(self.deterministic)
+        else:  # the same without the compiler's settings, whose import takes a second
+            torch._C._set_deterministic_algorithms(self.deterministic, warn_only=False)
         # On by default under determinism: a debugging aid that costs a pass over each new buffer.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         if self.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
-        if self.compile:
+        if self.type == "cpu":
+            keep_freed_memory()
+        if self.compile or self.compile_optimizer:
             torch._dynamo.reset()  # a sweep over shapes would otherwise reach its limit of recompilations
 
     @property
     def torch_device(self) -> torch.device:
         return torch.device(self.type)
+
+    @property
+    def queues(self) -> bool:
+        """Whether work is queued and the program goes on meanwhile."""
+        return self.type != "cpu"
 
     def put(self, ids: Tensor) -> Tensor:
         """Copy a batch over, without waiting where the device can overlap it."""
@@ -150,6 +148,11 @@ class Device:
     def grad_scaler(self) -> torch.amp.GradScaler:
         """Loss scaling: fp16 on CUDA only; elsewhere a scaler that does nothing."""
         return torch.amp.GradScaler(self.type, enabled=self.type == "cuda" and self.precision == "fp16")
+
+    @property
+    def peak_flops(self) -> float | None:
+        """Floating-point operations a second that the device can do at best; ``None`` where nobody knows."""
+        return peak_flops(torch.cuda.get_device_name(), self.precision) if self.type == "cuda" else None
 
     def synchronize(self) -> None:
         """Wait until all queued work is done; for timing."""

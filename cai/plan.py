@@ -6,9 +6,12 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from cai.config.roots import TrainConfig
+from cai.model.base import ModelConfig
+from cai.model.decoder import Decoder
 from cai.schedule.base import ScheduleConfig
 from cai.tokens.shards import Shards
 from cai.trainer.trainer import Trainer
@@ -21,6 +24,14 @@ def count_parameters(model: nn.Module) -> dict[str, int]:
     head = getattr(model, "lm_head", None)
     computing = total - embeddings - (head.weight.numel() if isinstance(head, nn.Linear) else 0)
     return {"total": total, "without_embeddings": computing}
+
+
+def flops_per_token(model: nn.Module, config: ModelConfig) -> float:
+    """Of forward and backward: 6 for each parameter that multiplies, 12 for each pair in attention (arXiv:2204.02311)."""
+    computing = count_parameters(model)["without_embeddings"]
+    head = model.head_weight().numel() if isinstance(model, Decoder) else 0
+    width = getattr(config, "n_head", 0) * getattr(config, "head_dim", 0) or getattr(config, "n_embd", 0)
+    return 6.0 * (computing + head) + 12.0 * getattr(config, "n_layer", 0) * width * config.block_size
 
 
 def describe_plan(config: TrainConfig, trainer: Trainer, *, note: str, seconds: float) -> str:
@@ -50,6 +61,9 @@ def describe_plan(config: TrainConfig, trainer: Trainer, *, note: str, seconds: 
         ("device", f"{device.type}, {device.precision} ({device.reason})"),
         ("time", f"about {format_duration(seconds)} (measured on two trial passes)"),
     ]
+    if device.type == "cuda" and not device.peak_flops:
+        gpu = torch.cuda.get_device_name()
+        rows.append(("mfu", f"not logged, as the peak speed of {gpu} in {device.precision} is not known to CAI"))
     lines = [f"  {name:<11}{value}" for name, value in rows]
     lines += [_wrapped("note", note)] * bool(note)
     return "\n".join([*lines, *(_wrapped("warning", text) for text in _warnings(config, shards, trainer))])

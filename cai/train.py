@@ -25,7 +25,7 @@ from cai.interruption import advise, is_interruption, requested
 from cai.markup import plain_text
 from cai.model.base import IGNORE_INDEX
 from cai.overrides import parse_arguments
-from cai.plan import count_parameters, describe_plan, describe_resumption
+from cai.plan import count_parameters, describe_plan, describe_resumption, flops_per_token
 from cai.randomness import seed_everything
 from cai.recorder import Recorder, finite_or_null, flatten
 from cai.run import TOKENIZER, Run, claim_directory
@@ -77,6 +77,7 @@ def train(config: TrainConfig, run: Run, source: Path | None = None) -> FitResul
             seed=config.seed,
             built_from={**config.model.model_dump(), "vocab_size": tokenizer.vocab_size},
             micro_batch_size=run.facts.get("micro_batch_size"),
+            flops_per_token=flops_per_token(model, config.model),
         )
         state = trainer.restore(source) if source else None
         run.go_on(trainer.progress.step)

@@ -38,5 +38,6 @@ def load_trained(directory: Path, checkpoint: str, device: Device, trusted: Sequ
         raise RunError(f"checkpoint must be one of those saved in {path.parent} ({there}), but is {checkpoint}.")
     model = config.model.build(vocab_size=tokenizer.vocab_size)
     options = {**config.model.model_dump(), "vocab_size": tokenizer.vocab_size}
-    load_weights(model, load_checkpoint(path), path, options)
+    saved = load_checkpoint(path)
+    load_weights(model, saved.weights, saved.state, path, options)
     return TrainedRun(config, model.to(device.torch_device).eval(), tokenizer)

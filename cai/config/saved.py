@@ -17,7 +17,7 @@ from cai.config.validate import TARGET, Validation
 from cai.errors import ConfigError, RunError
 from cai.files import write_whole
 
-FORMAT = 2
+FORMAT = 3
 """Of ``config.yaml``. Raise it together with a new entry in ``UPGRADES``."""
 
 C = TypeVar("C", bound=Config)
@@ -93,7 +93,22 @@ def _to_2(tree: dict[str, Any]) -> dict[str, Any]:
     return {**tree, "trainer": trainer}
 
 
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _to_2}
+def _to_3(tree: dict[str, Any]) -> dict[str, Any]:
+    """Switches that trade time for memory, an average of the weights, a compiled optimizer, text without its ends marked."""
+    added: dict[str, dict[str, Any]] = {
+        "trainer": {"chunked_loss": False, "gradient_checkpointing": False, "ema_decay": 0.0},
+        "device": {"compile_optimizer": False},
+        "data": {"end_of_text": True},
+    }
+    tree = dict(tree)
+    for group, options in added.items():
+        part = tree.get(group)
+        if isinstance(part, dict) and (group != "data" or part.get(TARGET) == "cai.data.text.TextConfig"):
+            tree[group] = {**options, **part}
+    return tree
+
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _to_2, 2: _to_3}
 """Format n → a pure function from a tree of format n to the tree of format n + 1 that behaves the same."""
 
 

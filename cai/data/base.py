@@ -68,6 +68,8 @@ class Corpus:
     fingerprint: str
     note: str = ""
     """What a reader of the plan must know about this data."""
+    end_of_text: bool = True
+    """Whether each document is followed by an end-of-text token."""
 
     def select(self, split: Split) -> Iterator[Document]:
         """The documents of one side, in order, NFC."""

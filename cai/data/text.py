@@ -25,6 +25,7 @@ class TextConfig(DataConfig):
 
     path: Annotated[str, Field(min_length=1)]
     separator: Literal["blank_line", "line", "file"]
+    end_of_text: bool
 
     def check(self) -> None:
         files = self.files()
@@ -42,8 +43,15 @@ class TextConfig(DataConfig):
             split=self.split,
             val_ratio=self.val_ratio,
             fingerprint=fingerprint_of(
-                "text", source_of(TextConfig, Corpus), content, self.separator, self.split, self.val_ratio
+                "text",
+                source_of(TextConfig, Corpus),
+                content,
+                self.separator,
+                self.split,
+                self.val_ratio,
+                self.end_of_text,
             ),
+            end_of_text=self.end_of_text,
         )
 
     def files(self) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -17,6 +18,9 @@ IGNORE_INDEX = -100
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
 
 
 class ModelConfig(Config, ABC):
@@ -32,3 +36,10 @@ class ModelConfig(Config, ABC):
     @abstractmethod
     def build(self, vocab_size: int) -> nn.Module:
         """A freshly initialised model; the global torch RNG decides the weights."""
+
+
+def must_be_multiple(name: str, value: int, of: str, unit: int) -> Iterator[str]:
+    """A sentence if ``value`` of the option ``name`` is no multiple of ``unit``, the value of the option ``of``."""
+    if rest := value % unit:
+        ways = " or ".join(str(n) for n in (value - rest, value - rest + unit) if n)
+        yield f"@.{name} must be a multiple of @.{of} ({unit}), but is {value}. Try {ways}."

@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cai.dropout import Dropout
-from cai.model.base import IGNORE_INDEX, ModelConfig, PositiveInt, Probability
+from cai.model.base import ModelConfig, PositiveInt, Probability, must_be_multiple
+from cai.model.decoder import Decoder
+from cai.model.layers import attend, merge_heads, split_heads
 
 
 class GPT2Config(ModelConfig):
@@ -27,38 +29,26 @@ class GPT2Config(ModelConfig):
     tie_weights: bool
 
     def problems(self) -> Iterator[str]:
-        if rest := self.n_embd % self.n_head:
-            lower, upper = self.n_embd - rest, self.n_embd - rest + self.n_head
-            ways = " or ".join(str(n) for n in (lower, upper) if n)
-            yield f"@.n_embd must be a multiple of @.n_head ({self.n_head}), but is {self.n_embd}. Try {ways}."
+        yield from must_be_multiple("n_embd", self.n_embd, "n_head", self.n_head)
 
     def build(self, vocab_size: int) -> GPT2:
         return GPT2(self, vocab_size)
 
 
 class CausalSelfAttention(nn.Module):
-    """Multi-head attention in which position t sees positions 0..t (arXiv:1706.03762)."""
+    """Multi-head attention, its three projections in one matrix."""
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
-        self.n_head = config.n_head
+        self.head_dim = config.n_embd // config.n_head
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)
         self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
         self.attn_dropout = Dropout(config.dropout)
         self.resid_dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        B, T, C = x.shape
-        heads = self.c_attn(x).view(B, T, 3, self.n_head, C // self.n_head)  # (B, T, 3, H, D)
-        q, k, v = heads.permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
-        if self.training and self.attn_dropout.p:
-            # Spelled out: the fused kernels draw from a global state, which knows nothing of (seed, step, sequence).
-            scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, H, T, T)
-            future = torch.ones(T, T, dtype=torch.bool, device=x.device).triu(1)
-            y = self.attn_dropout(scores.masked_fill(future, -math.inf).softmax(dim=-1)).to(v.dtype) @ v
-        else:
-            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (B, H, T, D)
-        y = y.transpose(1, 2).reshape(B, T, C)  # (B, T, C)
+        q, k, v = (split_heads(part, self.head_dim) for part in self.c_attn(x).chunk(3, dim=-1))  # each (B, H, T, D)
+        y = merge_heads(attend(q, k, v, self.attn_dropout))  # (B, T, C)
         out: Tensor = self.resid_dropout(self.c_proj(y))
         return out
 
@@ -93,13 +83,11 @@ class Block(nn.Module):
         return y
 
 
-class GPT2(nn.Module):
+class GPT2(Decoder):
     """Token ids in, logits or summed loss out. Parameter names follow GPT-2's own."""
 
     def __init__(self, config: GPT2Config, vocab_size: int) -> None:
-        super().__init__()
-        self.block_size = config.block_size
-        self.vocab_size = vocab_size
+        super().__init__(config.block_size, vocab_size)
         self.wte = nn.Embedding(vocab_size, config.n_embd)
         self.wpe = nn.Embedding(config.block_size, config.n_embd)
         self.drop = Dropout(config.dropout)
@@ -118,22 +106,13 @@ class GPT2(nn.Module):
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
-    def forward(self, ids: Tensor, targets: Tensor | None = None) -> Tensor:
-        """``ids (B, T)`` → logits ``(B, T, V)``; with ``targets (B, T)`` the summed cross-entropy in nats, a scalar.
-
-        Raises ``ValueError`` if T is larger than ``block_size``.
-        """
-        T = ids.shape[1]
-        if self.block_size < T:
-            raise ValueError(f"the sequence must be at most model.block_size ({self.block_size}) long, but is {T}")
-        x = self.wte(ids) + self.wpe(torch.arange(T, device=ids.device))  # (B, T, C)
+    def hidden(self, ids: Tensor) -> Tensor:
+        x = self.wte(ids) + self.wpe(torch.arange(ids.shape[1], device=ids.device))  # (B, T, C)
         x = self.drop(x)
         for block in self.h:
-            x = block(x)
-        head = self.wte.weight if self.lm_head is None else self.lm_head.weight
-        logits = F.linear(self.ln_f(x), head)  # (B, T, V)
-        if targets is None:
-            return logits
-        if logits.dtype in (torch.bfloat16, torch.float16):
-            logits = logits.float()  # a sum over thousands of targets needs more than their 8 to 11 bits
-        return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX, reduction="sum")
+            x = self.through(block, x)
+        out: Tensor = self.ln_f(x)
+        return out
+
+    def head_weight(self) -> Tensor:
+        return self.wte.weight if self.lm_head is None else self.lm_head.weight

@@ -32,7 +32,7 @@ class SplitStats:
     bytes: int
     """UTF-8 bytes of the documents' text, NFC, tags spelled out."""
     tokens: int
-    """Ids in the shard: the documents' and one end-of-text after each."""
+    """Ids in the shard: the documents' and, unless the data says otherwise, one end-of-text after each."""
     unknown: int
     """Ids of ``<unk>`` (only ``char`` has any)."""
 
@@ -104,7 +104,7 @@ def _write_split(
     with told(folder / f"{split}.bin"), (folder / f"{split}.bin").open("wb") as file:
         stream = corpus.select(split)
         while batch := list(itertools.islice(stream, BATCH_DOCUMENTS)):
-            ids = _encode(batch, tokenizer)
+            ids = _encode(batch, tokenizer, end_of_text=corpus.end_of_text)
             file.write(ids.astype(dtype).tobytes())
             documents += len(batch)
             tokens += len(ids)
@@ -120,8 +120,10 @@ def _write_split(
     return SplitStats(documents=documents, bytes=size, tokens=tokens, unknown=unknown)
 
 
-def _encode(documents: list[Document], tokenizer: Tokenizer) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """The ids of all ``documents`` in one row, an end-of-text id after each."""
+def _encode(
+    documents: list[Document], tokenizer: Tokenizer, *, end_of_text: bool
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The ids of all ``documents`` in one row, an end-of-text id after each if asked for."""
     encoded = tokenizer.encode_batch([document.parts for document in documents])
-    eos = [tokenizer.eos_id]
+    eos = [tokenizer.eos_id] * end_of_text
     return np.fromiter(itertools.chain.from_iterable(ids + eos for ids in encoded), dtype=np.int64)

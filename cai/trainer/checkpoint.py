@@ -1,8 +1,8 @@
 """Checkpoints: one safetensors file each, written whole or not at all, read without executing anything.
 
-Tensors are named ``model.<parameter>``, ``optimizer.<parameter>.<state>`` and ``random.<source>``; everything else is one
-JSON text in the file's metadata. No pickle, so a checkpoint from a stranger is data. A checksum over the whole file stands
-in the metadata too: one flipped bit anywhere and the file is not taken for a checkpoint.
+Tensors are named ``model.<parameter>``, ``average.<parameter>``, ``optimizer.<parameter>.<state>`` and ``random.<source>``;
+everything else is one JSON text in the file's metadata. No pickle, so a checkpoint from a stranger is data. A checksum over
+the whole file stands in the metadata too: one flipped bit anywhere and the file is not taken for a checkpoint.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from cai.errors import OutputError, RunError
 from cai.files import free_mib, whole_file
 
 SUFFIX = ".safetensors"
-FORMAT = 2
-"""Of a checkpoint file; in its state as ``format``. 1 had no checksum and no random states."""
+FORMAT = 3
+"""Of a checkpoint file; in its state as ``format``. 1 had no checksum and no random states, 2 no average of the weights."""
 
 _CHECKSUM = b'"checksum":"'
 _BLANK = "0" * 64
@@ -35,10 +35,17 @@ class Checkpoint:
     model: dict[str, Tensor]
     optimizer: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     """Optimizer state by parameter name; empty in ``best``, which is there for use, not for going on."""
+    average: dict[str, Tensor] = field(default_factory=dict)
+    """Moving average of the parameters, if the run keeps one and these are not the average already."""
     random: dict[str, Tensor] = field(default_factory=dict)
     """Source of randomness → its state."""
     state: dict[str, Any] = field(default_factory=dict)
     """The trainer's own numbers: progress, loss scaling, what the model was built from, ..."""
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """What the model is used with: the average where there is one."""
+        return {**self.model, **self.average}
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, *, keep_as: Path | None = None) -> None:
@@ -49,6 +56,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, keep_as: Path | None 
     tensors = {f"model.{name}": tensor.contiguous() for name, tensor in _apart(checkpoint.model).items()}
     for name, values in checkpoint.optimizer.items():
         tensors |= {f"optimizer.{name}.{key}": value.contiguous() for key, value in values.items()}
+    tensors |= {f"average.{name}": value.contiguous() for name, value in checkpoint.average.items()}
     tensors |= {f"random.{source}": value for source, value in checkpoint.random.items()}
     metadata = {"format": "pt", "checksum": _BLANK, "state": json.dumps({"format": FORMAT, **checkpoint.state})}
     # Not `save_file`, which leaves a file of a name of its own behind when it is killed.
@@ -97,6 +105,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     loaded = Checkpoint(model={})
     try:
         _verify(path)
+        kinds = {"model": loaded.model, "average": loaded.average, "random": loaded.random}
         with safe_open(path, framework="pt") as file:
             loaded.state.update(json.loads(file.metadata()["state"]))
             if loaded.state["format"] > FORMAT:
@@ -107,7 +116,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
                     parameter, _, entry = name.rpartition(".")
                     loaded.optimizer.setdefault(parameter, {})[entry] = file.get_tensor(key)
                 else:
-                    {"model": loaded.model, "random": loaded.random}[kind][name] = file.get_tensor(key)
+                    kinds[kind][name] = file.get_tensor(key)
     except PermissionError as error:
         raise RunError(f"{path} must be readable, but is not ({error.strerror}).") from error
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:

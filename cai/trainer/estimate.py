@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from cai import randomness
 from cai.trainer.meter import Meter
 from cai.trainer.progress import Progress
@@ -22,9 +20,9 @@ def estimate_seconds(trainer: Trainer) -> float:
 
     def trial() -> float:
         size = updater.micro_batch.size
-        x, y = (torch.from_numpy(array) for array in dataset.batch(0, size))
+        batch = updater.batch(0, size)
         meter.start(progress)
-        updater.accumulate(x, y, step=0)
+        updater.accumulate(batch, step=0)
         return meter.lap(progress) / size
 
     buffers = {name: buffer.clone() for name, buffer in updater.model.named_buffers()}

@@ -1,16 +1,20 @@
-"""How many sequences go through the model at once: what fits."""
+"""What fits into memory: how many sequences go through the model at once, and what is computed twice rather than kept."""
 
 from __future__ import annotations
 
 import gc
 import logging
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
+from torch import nn
 
 from cai import randomness
-from cai.errors import TrainingError
+from cai.errors import ConfigError, TrainingError
+
+if TYPE_CHECKING:
+    from cai.trainer.trainer import TrainerConfig
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +62,22 @@ class MicroBatch:
             torch.cuda.empty_cache()
         if torch.backends.mps.is_available():
             torch.mps.empty_cache()
+
+
+def trade_memory(model: nn.Module, config: TrainerConfig) -> None:
+    """Set a model's switches that trade time for memory. Raises ``ConfigError`` if it has none and one is asked for."""
+    asked = {
+        "chunked_loss": None if config.chunked_loss == "auto" else config.chunked_loss,
+        "gradient_checkpointing": config.gradient_checkpointing,
+    }
+    for name, value in asked.items():
+        if hasattr(model, name):
+            setattr(model, name, value)
+        elif value:
+            raise ConfigError(
+                f"`trainer.{name}` needs a model built on cai.model.decoder.Decoder, but {type(model).__name__} is none."
+                f" Leave it out, or lower trainer.micro_batch_size."
+            )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

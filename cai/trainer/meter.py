@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 class Meter:
     """Charges queued device work to the lap it belongs to, by waiting for it at every look."""
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, flops_per_token: float | None = None) -> None:
         self._device = device
+        self._flops_per_token = flops_per_token
         self._started = self._now()
         self._paused_at: float | None = None
         self._tokens, self._seconds = 0, 0.0
@@ -34,11 +35,14 @@ class Meter:
         return elapsed
 
     def measure(self, progress: Progress) -> dict[str, float]:
-        """Speed since the last call, and the highest use of memory so far."""
+        """Speed since the last call, as a share of the device's peak too if that is known, and the highest use of memory."""
         self.lap(progress)
         speed = (progress.tokens - self._tokens) / (progress.seconds - self._seconds)
         self._tokens, self._seconds = progress.tokens, progress.seconds
-        return {"perf/tokens_per_sec": speed, "perf/memory_gib": self._device.peak_memory() / 2**30}
+        measured = {"perf/tokens_per_sec": speed, "perf/memory_gib": self._device.peak_memory() / 2**30}
+        if self._flops_per_token and (peak := self._device.peak_flops):
+            measured["perf/mfu"] = speed * self._flops_per_token / peak
+        return measured
 
     @contextmanager
     def paused(self) -> Iterator[None]:

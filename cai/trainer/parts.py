@@ -29,5 +29,7 @@ class TrainerParts(TypedDict):
     seed: int
     micro_batch_size: NotRequired[int | None]
     """What an earlier part of the run, or the run that is repeated, found to fit; where ``auto`` begins."""
+    flops_per_token: NotRequired[float]
+    """Floating-point operations of forward and backward for one token; for ``perf/mfu``."""
     built_from: NotRequired[Mapping[str, Any]]
     """Options of the model, kept with each checkpoint: one that does not fit can then say which option differs."""

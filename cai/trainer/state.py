@@ -24,12 +24,18 @@ def take_weights(model: nn.Module) -> dict[str, Tensor]:
     return {plain_name(name): tensor for name, tensor in model.state_dict().items()}
 
 
-def load_weights(model: nn.Module, checkpoint: Checkpoint, source: Path, options: Mapping[str, Any] | None = None) -> None:
-    """Put a checkpoint's weights into ``model``, which was built from ``options``.
+def load_weights(
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    state: Mapping[str, Any],
+    source: Path,
+    options: Mapping[str, Any] | None = None,
+) -> None:
+    """Put the ``weights`` of a checkpoint with this ``state``, read from ``source``, into ``model``, built from ``options``.
 
     Raises ``RunError`` naming the options that differ, or, if none does, the weights that do not fit.
     """
-    there = checkpoint.state.get("model", {})
+    there = state.get("model", {})
     differing = [
         f"model.{name}: checkpoint {there[name]}, config {value}"
         for name, value in (options or {}).items()
@@ -37,7 +43,7 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint, source: Path, options
     ]
     own = {plain_name(name): name for name in model.state_dict()}
     shapes = {plain_name(name): tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    saved = {name: tuple(tensor.shape) for name, tensor in checkpoint.model.items()}
+    saved = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     wrong = [name for name in sorted(shapes.keys() | saved.keys()) if shapes.get(name) != saved.get(name)]
     if wrong or differing:
         more = f" and {len(wrong) - 1} more" * (len(wrong) > 1)
@@ -48,7 +54,7 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint, source: Path, options
             f"{source} must hold weights of the configured model, but does not: {what}."
             " Take the checkpoint and config.yaml from the same run."
         )
-    model.load_state_dict({own[name]: tensor for name, tensor in checkpoint.model.items()})
+    model.load_state_dict({own[name]: tensor for name, tensor in weights.items()})
 
 
 def take_optimizer(optimizer: Optimizer) -> tuple[dict[str, dict[str, Tensor]], dict[str, dict[str, Any]]]:

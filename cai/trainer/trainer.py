@@ -6,7 +6,7 @@ import copy
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal, Unpack
 
@@ -19,6 +19,7 @@ from cai.interruption import Interrupted, deferred
 from cai.trainer.checkpoint import load_checkpoint
 from cai.trainer.evaluation import evaluate
 from cai.trainer.folder import CheckpointFolder
+from cai.trainer.memory import trade_memory
 from cai.trainer.meter import Meter
 from cai.trainer.parts import TrainerParts
 from cai.trainer.progress import FitResult, Progress
@@ -38,6 +39,9 @@ class TrainerConfig(Config):
     max_epochs: Annotated[float, Field(gt=0)] | None
     batch_size: PositiveInt
     micro_batch_size: PositiveInt | Literal["auto"]
+    chunked_loss: bool | Literal["auto"]
+    gradient_checkpointing: bool
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
     grad_clip: Annotated[float, Field(ge=0)]
     on_nonfinite: Literal["stop", "skip"]
     max_skipped: PositiveInt
@@ -92,6 +96,7 @@ class Trainer:
         self.samples = parts["samples"]
         self.built_from = dict(parts.get("built_from", {}))
         self.max_steps = config.steps(self.dataset.n_windows)
+        trade_memory(self.model, config)
         self.updater = Updater(
             self.model,
             self.optimizer,
@@ -103,6 +108,7 @@ class Trainer:
             grad_clip=config.grad_clip,
             on_nonfinite=config.on_nonfinite,
             max_skipped=config.max_skipped,
+            ema_decay=config.ema_decay,
             seed=parts["seed"],
         )
         if config.micro_batch_size == "auto" and (size := parts.get("micro_batch_size")):
@@ -112,7 +118,7 @@ class Trainer:
         self.newest: dict[str, float] = {}
         self._random: randomness.RandomState | None = None  # of the checkpoint to go on from, put back when `fit` begins
         self._as_owed: Callable[[], None] | None = None  # puts randomness back to where it was before the settling
-        self.meter = Meter(self.device)
+        self.meter = Meter(self.device, parts.get("flops_per_token"))
         self._saved: tuple[int, bool] | None = None
 
     def restore(self, source: Path) -> dict[str, Any]:
@@ -190,7 +196,8 @@ class Trainer:
             self.progress, self._as_owed = progress, None
             if improved:
                 self.recorder.sync()
-                self.checkpoints.save_best(take_weights_alone(self))
+                with self._averaged():
+                    self.checkpoints.save_best(take_weights_alone(self))
             if ends or _due(progress.step, config.save_every):
                 self._save_last()
 
@@ -218,8 +225,12 @@ class Trainer:
     @contextmanager
     def _aside(self) -> Iterator[None]:
         """For what is no training: it is in no lap, and whatever it draws, training draws what it would have drawn."""
-        with self.meter.paused(), randomness.preserved():
+        with self.meter.paused(), randomness.preserved(), self._averaged():
             yield
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """Inside, the model is as it is used: with the average of its weights, if there is one."""
+        return self.updater.average.applied() if self.updater.average else nullcontext()
 
     @contextmanager
     def _saved_if_interrupted(self) -> Iterator[None]:
@@ -228,6 +239,8 @@ class Trainer:
             yield
         except Interrupted:
             with deferred(then_raise=False):
+                if self.updater.average:
+                    self.updater.average.put_back()
                 if self._as_owed is not None:
                     self._as_owed()
                 self._save_last()

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from cai.dropout import keyed
 from cai.errors import ConfigError
 from cai.interruption import raise_if_overdue
+from cai.trainer.average import WeightAverage
 from cai.trainer.memory import MicroBatch
 from cai.trainer.nonfinite import FiniteGuard
 
@@ -20,6 +21,17 @@ if TYPE_CHECKING:
     from cai.device import Device
     from cai.schedule.base import Schedule
     from cai.tokens.batches import TokenDataset
+
+
+class Batch(NamedTuple):
+    """What a step learns from, on the device."""
+
+    x: Tensor
+    """``(batch_size, T)``"""
+    y: Tensor
+    """``(batch_size, T)``"""
+    n_valid: int
+    """Targets that count."""
 
 
 class Update(NamedTuple):
@@ -51,6 +63,7 @@ class Updater:
         grad_clip: float,
         on_nonfinite: Literal["stop", "skip"],
         max_skipped: int,
+        ema_decay: float = 0.0,
         seed: int,
     ) -> None:
         self.model = model
@@ -66,25 +79,31 @@ class Updater:
         self.grad_clip = grad_clip
         self.seed = seed
         self.scaler = device.grad_scaler()
+        self.average = WeightAverage(model, ema_decay) if ema_decay else None
+        self._ahead: tuple[int, Batch] | None = None
         if any("param_names" not in group for group in optimizer.param_groups):
             raise ConfigError(
                 "an optimizer must be built from model.named_parameters(), as checkpoints go by name, but was built from"
                 " parameters without names. Pass (name, parameter) pairs to it."
             )
+        if device.compile_optimizer:
+            for group in optimizer.param_groups:
+                group["lr"] = torch.tensor(group["lr"])  # a plain number would be compiled in, anew for each step
+            optimizer.step = torch.compile(optimizer.step)  # type: ignore[assignment, method-assign]
         # Taken before a checkpoint is loaded, whose groups hold the rate of a step and not the peak.
-        self._peak_lrs = [group["lr"] for group in optimizer.param_groups]
+        self._peak_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self.guard = FiniteGuard(
             [name for name, p in model.named_parameters() if p.requires_grad],
             on_nonfinite=on_nonfinite,
             max_skipped=max_skipped,
-            waits=device.type != "cpu",
+            waits=device.queues,
             scaled=self.scaler.is_enabled(),
         )
 
     def update(self, step: int) -> Update:
         """One optimizer step. Raises ``TrainingError`` for what the guard does not let pass; nothing is changed then."""
-        x, y = (torch.from_numpy(array) for array in self.dataset.batch(step, self.batch_size))
-        loss = self.micro_batch.fit(lambda: self.accumulate(x, y, step))
+        batch = self._ahead[1] if self._ahead and self._ahead[0] == step else self.batch(step)
+        loss = self.micro_batch.fit(lambda: self.accumulate(batch, step))
         self.scaler.unscale_(self.optimizer)
         # One norm for each parameter, then theirs: clip_grad_norm_ in two halves, as the guard wants to see between.
         norms = self._gradient_norms()
@@ -93,11 +112,24 @@ class Updater:
             nn.utils.clip_grads_with_norm_(self.model.parameters(), self.grad_clip or math.inf, grad_norm)
             # By the number of the step alone: a step that loss scaling skips still counts in the schedule.
             for group, lr in zip(self.optimizer.param_groups, self.lrs(step), strict=True):
-                group["lr"] = lr
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(lr)
+                else:
+                    group["lr"] = lr
             self.scaler.step(self.optimizer)
+            if self.average:
+                self.average.update(step)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+        if self.device.queues:  # read and copied while the device still works on this step
+            self._ahead = step + 1, self.batch(step + 1)
         return Update(loss, grad_norm)
+
+    def batch(self, step: int, size: int | None = None) -> Batch:
+        """The batch of a step (or its first ``size`` sequences), on the device."""
+        x, y = (torch.from_numpy(array) for array in self.dataset.batch(step, size or self.batch_size))
+        n_valid = int((y != self.dataset.ignore_index).sum())  # on the CPU: no waiting for the device
+        return Batch(self.device.put(x), self.device.put(y), n_valid)
 
     def _gradient_norms(self) -> Tensor:
         """``(P,)``, in the order of the parameters that are trained; 0 where a step gave no gradient."""
@@ -110,24 +142,24 @@ class Updater:
         """The learning rate of update number ``step`` for each parameter group."""
         return [peak * self.schedule(step) for peak in self._peak_lrs]
 
-    def accumulate(self, x: Tensor, y: Tensor, step: int) -> Tensor:
-        """Set the gradient of the mean loss over *all* valid targets of ``x, y (B, T)``, however they are cut.
+    def accumulate(self, batch: Batch, step: int) -> Tensor:
+        """Set the gradient of the mean loss over *all* valid targets of ``batch``, however it is cut. Returns that loss.
 
         Each micro-batch's sum is divided by the count of the whole: a mean of means would weigh a target in a short
         sequence more than one in a long sequence.
         """
-        n_valid = int((y != self.dataset.ignore_index).sum())  # y is still on the CPU: no waiting for the device
         total = torch.zeros((), device=self.device.torch_device, dtype=self.device.parameter_dtype)
         self.optimizer.zero_grad(set_to_none=True)  # of a try that did not fit
         self.model.train()
-        for first in range(0, len(x), self.micro_batch.size):
+        for first in range(0, len(batch.x), self.micro_batch.size):
             raise_if_overdue()
-            sequences = range(first, min(first + self.micro_batch.size, len(x)))
+            sequences = range(first, min(first + self.micro_batch.size, len(batch.x)))
             chosen = slice(sequences.start, sequences.stop)
             torch.manual_seed(fold(self.seed, step, sequences.start))  # for a dropout other than CAI's
-            with self.device.autocast(), keyed(self.model, self.seed, step, sequences):
-                loss = self.forward(self.device.put(x[chosen]), self.device.put(y[chosen])) / n_valid
-            self.scaler.scale(loss).backward()
+            with keyed(self.model, self.seed, step, sequences):  # also where a backward pass computes forward again
+                with self.device.autocast():
+                    loss = self.forward(batch.x[chosen], batch.y[chosen]) / batch.n_valid
+                self.scaler.scale(loss).backward()
             total = total + loss.detach()
         return total
 

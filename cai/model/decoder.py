@@ -1,0 +1,61 @@
+"""What all decoder models have in common: ids in, blocks one after the other, logits or summed loss out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from cai.model.loss import next_token_loss, soft_cap
+
+LARGE = 2**25
+"""Logits (128 MiB in fp32, kept and differentiated: twice that) from which on the loss is computed in chunks."""
+
+
+class Decoder(nn.Module, ABC):
+    """A causal language model. The two switches below trade time for memory; neither changes what is computed."""
+
+    chunked_loss: bool | None = None
+    """Compute the loss in chunks, so that the logits of a whole batch never exist at once; ``None``: if they are large."""
+    gradient_checkpointing: bool = False
+    """Keep only what enters each block, and compute its inside again for the backward pass (arXiv:1604.06174)."""
+    logit_softcap: float = 0.0
+    """Logits are squashed into (-softcap, softcap) by a tanh; 0: they are not."""
+
+    def __init__(self, block_size: int, vocab_size: int) -> None:
+        super().__init__()
+        self.block_size = block_size
+        self.vocab_size = vocab_size
+
+    @abstractmethod
+    def hidden(self, ids: Tensor) -> Tensor:
+        """``ids (B, T)`` → what the head reads, ``(B, T, C)``."""
+
+    @abstractmethod
+    def head_weight(self) -> Tensor:
+        """``(V, C)``."""
+
+    def forward(self, ids: Tensor, targets: Tensor | None = None) -> Tensor:
+        """``ids (B, T)`` → logits ``(B, T, V)``; with ``targets (B, T)`` the summed cross-entropy in nats, a scalar.
+
+        Raises ``ValueError`` if T is larger than ``block_size``.
+        """
+        if self.block_size < ids.shape[1]:
+            raise ValueError(
+                f"the sequence must be at most model.block_size ({self.block_size}) long, but is {ids.shape[1]}"
+            )
+        x = self.hidden(ids)  # (B, T, C)
+        if targets is None:
+            return soft_cap(nn.functional.linear(x, self.head_weight()), self.logit_softcap)  # (B, T, V)
+        weight = self.head_weight()
+        chunked = targets.numel() * len(weight) > LARGE if self.chunked_loss is None else self.chunked_loss
+        return next_token_loss(x.flatten(0, 1), weight, targets.flatten(), self.logit_softcap, chunked=chunked)
+
+    def through(self, block: nn.Module, *inputs: object) -> Tensor:
+        """``block(*inputs)``, its inside forgotten if there is gradient checkpointing."""
+        if self.gradient_checkpointing and self.training:
+            out: Tensor = checkpoint(block, *inputs, use_reentrant=False)
+        else:
+            out = block(*inputs)
+        return out

@@ -1,0 +1,95 @@
+"""Layers that several models share."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cai.dropout import Dropout
+from cai.model.passes import rms_norm, rotate
+
+SHORT = 128
+"""Tokens up to which attention that is spelled out is faster on a CPU than the fused kernel: by a third at 64 (measured)."""
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, dropout: Dropout | None = None) -> Tensor:
+    """Causal attention (arXiv:1706.03762): t sees 0..t. ``q (B, H, T, D)``, ``k, v (B, K, T, D)`` → ``(B, H, T, D)``.
+
+    H must be a multiple of K: each key head serves H / K query heads (arXiv:2305.13245).
+    """
+    drops = dropout is not None and dropout.training and dropout.p > 0
+    T = q.shape[-2]
+    # The fused kernels draw dropout from a global state, which knows nothing of (seed, step, sequence).
+    if not drops and (T > SHORT or q.device.type != "cpu"):
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
+    if q.shape[1] != k.shape[1]:
+        k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
+    future = torch.full((T, T), -math.inf, dtype=q.dtype, device=q.device).triu(1)
+    q, k = q.flatten(0, 1), k.flatten(0, 1)  # (B*H, T, D)
+    scores = torch.baddbmm(future, q, k.mT, alpha=q.shape[-1] ** -0.5)  # (B*H, T, T)
+    weights = scores.softmax(dim=-1).view(*v.shape[:2], T, T)
+    if dropout is not None:
+        weights = dropout(weights)
+    y: Tensor = weights.to(v.dtype) @ v
+    return y
+
+
+def split_heads(x: Tensor, head_dim: int) -> Tensor:
+    """``(B, T, H*D)`` → ``(B, H, T, D)``."""
+    return x.view(*x.shape[:2], -1, head_dim).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """``(B, H, T, D)`` → ``(B, T, H*D)``."""
+    return x.transpose(1, 2).flatten(2)
+
+
+class Rotary(nn.Module):
+    """Rotary position embedding (arXiv:2104.09864), the two halves of a head being the two axes, as in Llama."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, block_size: int, head_dim: int, base: float) -> None:
+        super().__init__()
+        frequencies = base ** -(torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)  # (D/2,)
+        angles = torch.outer(torch.arange(block_size, dtype=torch.float64), frequencies)  # (block_size, D/2)
+        # No weights: made anew with the model, so not kept in checkpoints.
+        self.register_buffer("cos", angles.cos().float(), persistent=False)
+        self.register_buffer("sin", angles.sin().float(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x (B, H, T, D)`` turned by the position of each token; same shape and type."""
+        T = x.shape[-2]
+        cos, sin = self.cos[:T].to(x.dtype), self.sin[:T].to(x.dtype)  # (T, D/2)
+        return rotate(x, cos, sin)
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm with a gain for each channel (arXiv:1910.07467)."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x (..., C)``; same shape."""
+        return rms_norm(x, self.eps) * self.weight
+
+
+class SwiGLU(nn.Module):
+    """Feed-forward with a gate (arXiv:2002.05202). Parameter names follow Llama's own."""
+
+    def __init__(self, n_embd: int, intermediate_size: int) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(n_embd, intermediate_size, bias=False)
+        self.up_proj = nn.Linear(n_embd, intermediate_size, bias=False)
+        self.down_proj = nn.Linear(intermediate_size, n_embd, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return out

@@ -1,0 +1,106 @@
+"""Element-wise functions with their gradients written out.
+
+At a small model's sizes passes over memory take as long as matrix products, and these need half as many as the chains of
+operations that autograd records for the same formulas.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class _SquaredReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        positive = F.relu(x)
+        ctx.save_for_backward(positive)
+        return positive.square()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        positive: Tensor = ctx.saved_tensors[0]
+        return (gradient * positive).mul_(2)  # 0 where x was negative
+
+
+class _RMSNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
+        size = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+        scale = (size.square_() / x.shape[-1] + eps).rsqrt_().to(x.dtype)  # (..., 1)
+        y: Tensor = x * scale
+        ctx.save_for_backward(y, scale)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        y, scale = ctx.saved_tensors
+        along = (gradient * y).mean(dim=-1, keepdim=True)  # what only changes the length of x
+        return torch.addcmul(gradient, y, along, value=-1).mul_(scale), None
+
+
+class _Shift(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mix: Tensor) -> Tensor:
+        ctx.save_for_backward(x, mix)
+        y = x.clone()
+        for back, share in enumerate(mix.to(x.dtype)[: x.shape[1] - 1], start=1):
+            y[:, back:].addcmul_(x[:, :-back], share)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        x, mix = ctx.saved_tensors
+        of_x, of_mix = gradient.clone(), torch.zeros_like(mix)
+        for back, share in enumerate(mix.to(x.dtype)[: x.shape[1] - 1], start=1):
+            of_x[:, :-back].addcmul_(gradient[:, back:], share)
+            of_mix[back - 1] = (gradient[:, back:] * x[:, :-back]).sum(dim=(0, 1), dtype=mix.dtype)
+        return of_x, of_mix
+
+
+class _Rotation(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _rotated(x, cos, sin)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return _rotated(gradient, cos, -sin), None, None  # the inverse of a rotation turns back
+
+
+def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    out = torch.empty_like(x)
+    first, second = x.chunk(2, dim=-1)
+    into_first, into_second = out.chunk(2, dim=-1)
+    torch.mul(first, cos, out=into_first).addcmul_(second, sin, value=-1)
+    torch.mul(second, cos, out=into_second).addcmul_(first, sin)
+    return out
+
+
+def squared_relu(x: Tensor) -> Tensor:
+    """max(x, 0)² (Primer, arXiv:2109.08668)."""
+    out: Tensor = _SquaredReLU.apply(x)  # type: ignore[no-untyped-call]
+    return out
+
+
+def rms_norm(x: Tensor, eps: float) -> Tensor:
+    """``x / sqrt(mean(x²) + eps)`` over the last dimension (arXiv:1910.07467), the mean square in fp32 at least."""
+    out: Tensor = _RMSNorm.apply(x, eps)  # type: ignore[no-untyped-call]
+    return out
+
+
+def shift_in(x: Tensor, mix: Tensor) -> Tensor:
+    """``x (B, T, C)`` plus ``mix[k - 1]`` of what stands k places before, for each row of ``mix (K, C)``."""
+    out: Tensor = _Shift.apply(x, mix)  # type: ignore[no-untyped-call]
+    return out
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """The halves of ``x (..., D)`` as the axes of D/2 planes, each turned by the angle of ``cos, sin (..., D/2)``."""
+    out: Tensor = _Rotation.apply(x, cos, sin)  # type: ignore[no-untyped-call]
+    return out

@@ -1,0 +1,58 @@
+"""The exponential moving average of the weights: a smoother model than the one that learns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from cai.interruption import deferred
+from cai.trainer.state import plain_name
+
+
+class WeightAverage:
+    """Follows a model's parameters (Polyak and Juditsky 1992); evaluated, sampled from and used in their place."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self._parameters = {plain_name(name): p for name, p in model.named_parameters() if p.requires_grad}
+        self._average = {name: p.detach().clone() for name, p in self._parameters.items()}
+        self._applied = False
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the weights after update number ``step``. At first it follows faster, so as to forget the initial ones."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self._average.values()), list(self._parameters.values()), 1 - decay)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Inside, the model's parameters are the average."""
+        try:
+            self._exchange(applied=True)
+            yield
+        finally:
+            self.put_back()
+
+    def put_back(self) -> None:
+        """Make the model's parameters its own again, should they be the average."""
+        self._exchange(applied=False)
+
+    def state(self) -> dict[str, Tensor]:
+        """The average by parameter name; for a checkpoint."""
+        return dict(self._average)
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what ``state`` returned."""
+        for name, average in self._average.items():
+            average.copy_(state[name])
+
+    def _exchange(self, *, applied: bool) -> None:
+        with deferred(then_raise=False):  # never half of them
+            if applied != self._applied:
+                for name, p in self._parameters.items():
+                    p.data, self._average[name] = self._average[name], p.data
+                self._applied = applied
