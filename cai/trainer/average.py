@@ -13,17 +13,23 @@ from cai.trainer.state import plain_name
 
 
 class WeightAverage:
-    """Follows a model's parameters (Polyak and Juditsky 1992); evaluated, sampled from and used in their place."""
+    """Follows a model's parameters (Polyak and Juditsky 1992); evaluated, sampled from and used in their place.
+
+    With ``decay`` 0 there is none, and nothing here does anything.
+    """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self._parameters = {plain_name(name): p for name, p in model.named_parameters() if p.requires_grad}
+        named = model.named_parameters() if decay else ()
+        self._parameters = {plain_name(name): p for name, p in named if p.requires_grad}
         self._average = {name: p.detach().clone() for name, p in self._parameters.items()}
         self._applied = False
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights after update number ``step``. At first it follows faster, so as to forget the initial ones."""
+        if not self.decay:
+            return
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self._average.values()), list(self._parameters.values()), 1 - decay)
 

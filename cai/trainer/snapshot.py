@@ -31,8 +31,7 @@ def take_snapshot(trainer: Trainer) -> Checkpoint:
         "max_steps": trainer.max_steps,
         "sizes": trainer.recorder.sizes(),
     }
-    average = updater.average.state() if updater.average else {}
-    return Checkpoint(take_weights(trainer.model), tensors, average, randomness.capture(), state)
+    return Checkpoint(take_weights(trainer.model), tensors, updater.average.state(), randomness.capture(), state)
 
 
 def take_weights_alone(trainer: Trainer) -> Checkpoint:
@@ -50,8 +49,7 @@ def restore_snapshot(trainer: Trainer, checkpoint: Checkpoint, source: Path) -> 
         what = "was written by a CAI that could not resume" if state["format"] == 1 else "holds weights alone"
         raise RunError(f"{source} must hold all that a run goes on from, but {what}. Use it with generate.")
     load_weights(trainer.model, checkpoint.model, checkpoint.state, source, trainer.built_from)
-    if updater.average:
-        updater.average.load(checkpoint.average)
+    updater.average.load(checkpoint.average)
     load_optimizer(trainer.optimizer, checkpoint)
     if updater.scaler.is_enabled() and state["scaler"]:
         updater.scaler.load_state_dict(state["scaler"])

@@ -6,7 +6,7 @@ import copy
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, Unpack
 
@@ -19,7 +19,6 @@ from cai.interruption import Interrupted, deferred
 from cai.trainer.checkpoint import load_checkpoint
 from cai.trainer.evaluation import evaluate
 from cai.trainer.folder import CheckpointFolder
-from cai.trainer.memory import trade_memory
 from cai.trainer.meter import Meter
 from cai.trainer.parts import TrainerParts
 from cai.trainer.progress import FitResult, Progress
@@ -96,20 +95,8 @@ class Trainer:
         self.samples = parts["samples"]
         self.built_from = dict(parts.get("built_from", {}))
         self.max_steps = config.steps(self.dataset.n_windows)
-        trade_memory(self.model, config)
         self.updater = Updater(
-            self.model,
-            self.optimizer,
-            parts["schedule"],
-            self.dataset,
-            self.device,
-            batch_size=config.batch_size,
-            micro_batch_size=config.micro_batch_size,
-            grad_clip=config.grad_clip,
-            on_nonfinite=config.on_nonfinite,
-            max_skipped=config.max_skipped,
-            ema_decay=config.ema_decay,
-            seed=parts["seed"],
+            config, self.model, self.optimizer, parts["schedule"], self.dataset, self.device, seed=parts["seed"]
         )
         if config.micro_batch_size == "auto" and (size := parts.get("micro_batch_size")):
             self.updater.micro_batch.size = size
@@ -196,7 +183,7 @@ class Trainer:
             self.progress, self._as_owed = progress, None
             if improved:
                 self.recorder.sync()
-                with self._averaged():
+                with self.updater.average.applied():
                     self.checkpoints.save_best(take_weights_alone(self))
             if ends or _due(progress.step, config.save_every):
                 self._save_last()
@@ -224,13 +211,9 @@ class Trainer:
 
     @contextmanager
     def _aside(self) -> Iterator[None]:
-        """For what is no training: it is in no lap, and whatever it draws, training draws what it would have drawn."""
-        with self.meter.paused(), randomness.preserved(), self._averaged():
+        """For what is no training: in no lap, with the averaged weights, and without an effect on what training draws."""
+        with self.meter.paused(), randomness.preserved(), self.updater.average.applied():
             yield
-
-    def _averaged(self) -> AbstractContextManager[None]:
-        """Inside, the model is as it is used: with the average of its weights, if there is one."""
-        return self.updater.average.applied() if self.updater.average else nullcontext()
 
     @contextmanager
     def _saved_if_interrupted(self) -> Iterator[None]:
@@ -239,8 +222,7 @@ class Trainer:
             yield
         except Interrupted:
             with deferred(then_raise=False):
-                if self.updater.average:
-                    self.updater.average.put_back()
+                self.updater.average.put_back()
                 if self._as_owed is not None:
                     self._as_owed()
                 self._save_last()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +14,14 @@ from cai.dropout import keyed
 from cai.errors import ConfigError
 from cai.interruption import raise_if_overdue
 from cai.trainer.average import WeightAverage
-from cai.trainer.memory import MicroBatch
+from cai.trainer.memory import MicroBatch, trade_memory
 from cai.trainer.nonfinite import FiniteGuard
 
 if TYPE_CHECKING:
     from cai.device import Device
     from cai.schedule.base import Schedule
     from cai.tokens.batches import TokenDataset
+    from cai.trainer.trainer import TrainerConfig
 
 
 class Batch(NamedTuple):
@@ -52,20 +53,15 @@ class Updater:
 
     def __init__(
         self,
+        config: TrainerConfig,
         model: nn.Module,
         optimizer: Optimizer,
         schedule: Schedule,
         dataset: TokenDataset,
         device: Device,
-        *,
-        batch_size: int,
-        micro_batch_size: int | Literal["auto"],
-        grad_clip: float,
-        on_nonfinite: Literal["stop", "skip"],
-        max_skipped: int,
-        ema_decay: float = 0.0,
         seed: int,
     ) -> None:
+        trade_memory(model, config)
         self.model = model
         self.forward: nn.Module = (
             cast(nn.Module, torch.compile(model)) if device.compile else model
@@ -74,12 +70,12 @@ class Updater:
         self.schedule = schedule
         self.dataset = dataset
         self.device = device
-        self.batch_size = batch_size
-        self.micro_batch = MicroBatch(micro_batch_size, batch_size)
-        self.grad_clip = grad_clip
+        self.batch_size = config.batch_size
+        self.micro_batch = MicroBatch(config.micro_batch_size, config.batch_size)
+        self.grad_clip = config.grad_clip
         self.seed = seed
         self.scaler = device.grad_scaler()
-        self.average = WeightAverage(model, ema_decay) if ema_decay else None
+        self.average = WeightAverage(model, config.ema_decay)
         self._ahead: tuple[int, Batch] | None = None
         if any("param_names" not in group for group in optimizer.param_groups):
             raise ConfigError(
@@ -94,8 +90,8 @@ class Updater:
         self._peak_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self.guard = FiniteGuard(
             [name for name, p in model.named_parameters() if p.requires_grad],
-            on_nonfinite=on_nonfinite,
-            max_skipped=max_skipped,
+            on_nonfinite=config.on_nonfinite,
+            max_skipped=config.max_skipped,
             waits=device.queues,
             scaled=self.scaler.is_enabled(),
         )
@@ -117,8 +113,7 @@ class Updater:
                 else:
                     group["lr"] = lr
             self.scaler.step(self.optimizer)
-            if self.average:
-                self.average.update(step)
+            self.average.update(step)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         if self.device.queues:  # read and copied while the device still works on this step
