@@ -16,6 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from cai.compiler import set_aside, set_deterministic
 from cai.config.base import Config
 from cai.errors import ConfigError
 from cai.hardware import cpu_has_bf16, default_threads, keep_freed_memory, peak_flops
@@ -105,10 +106,9 @@ class Device:
         torch.set_num_threads(self.threads or default_threads())
         if self.type == "cuda" and self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with a fixed workspace
-        if self.compile or self.compile_optimizer or "torch._inductor.config" in sys.modules:
-            torch.use_deterministic_algorithms(self.deterministic)
-        else:  # the same without the compiler's settings, whose import takes a second
-            torch._C._set_deterministic_algorithms(self.deterministic, warn_only=False)
+        compiles = self.compile or self.compile_optimizer
+        set_deterministic(self.deterministic, compiles)
+        set_aside(compiles)
         # On by default under determinism: a debugging aid that costs a pass over each new buffer.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         if self.type == "cuda":
@@ -116,7 +116,7 @@ class Device:
             torch.cuda.reset_peak_memory_stats()
         if self.type == "cpu":
             keep_freed_memory()
-        if self.compile or self.compile_optimizer:
+        if compiles:
             torch._dynamo.reset()  # a sweep over shapes would otherwise reach its limit of recompilations
 
     @property

@@ -11,6 +11,7 @@ import cai
 from cai.cli import main
 from cai.device import Device
 from cai.errors import ConfigError
+from cai.hardware import cpu_has_bf16
 from cai.runs import read_run
 from cai.trainer.checkpoint import load_checkpoint
 from tests.conftest import train_tiny
@@ -27,6 +28,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, *, cuda: bool = False, mps: bool = 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16 or including_emulation)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr("cai.device.cpu_has_bf16", cpu_has_bf16.__wrapped__)  # not what it found on another machine
 
 
 @pytest.mark.parametrize(

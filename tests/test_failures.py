@@ -24,7 +24,7 @@ from cai.runs import read_run
 from cai.summary import describe_failure
 from cai.tokens.learned import learn_tokenizer
 from cai.trainer.checkpoint import load_checkpoint
-from cai.trainer.update import Updater
+from cai.trainer.update import Batch, Updater
 from tests.conftest import TINY, run_directories, train_tiny
 from tests.trainer.making import OPENED, make_trainer
 
@@ -123,8 +123,8 @@ def test_a_run_that_failed_on_a_loss_that_is_no_number_leaves_json_that_any_prog
 
     original = Updater.accumulate
 
-    def fail(updater: Updater, x: torch.Tensor, y: torch.Tensor, step: int) -> torch.Tensor:
-        return original(updater, x, y, step) * (math.nan if step == 3 else 1)
+    def fail(updater: Updater, batch: Batch, step: int) -> torch.Tensor:
+        return original(updater, batch, step) * (math.nan if step == 3 else 1)
 
     monkeypatch.setattr(Updater, "accumulate", fail)
     assert main(["train", *TINY]) == 1

@@ -15,7 +15,9 @@ from cai.markup import ANSWER_END, DOC, EOS, prompt_parts
 from cai.tokenizer.byte import ByteConfig
 
 BYTE = ByteConfig().build([])
-CPU = DeviceConfig(type="cpu", precision="fp32", compile=False, threads=1, deterministic=True).build()
+CPU = DeviceConfig(
+    type="cpu", precision="fp32", compile=False, compile_optimizer=False, threads=1, deterministic=True
+).build()
 OPTIONS = {"temperature": 1.0, "top_k": 0, "max_new_tokens": 20}
 RANDOM_LOGITS = torch.randn(BYTE.vocab_size, generator=torch.Generator().manual_seed(5))
 RANDOM_LOGITS[: len(BYTE.tag_ids)] = -1e9  # no tags: a text does not end by chance

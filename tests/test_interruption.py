@@ -33,8 +33,15 @@ from tests.processes import exit_code, printed, slow, start, the_run, wait_until
 from tests.resuming import assert_equal_runs
 
 SIGTERM, SIGINT = signal.SIGTERM, signal.SIGINT
-STOPPED = (*TINY, "model.dropout=0.1", "trainer.max_steps=8", "trainer.sample_every=4", "trainer.save_every=0")
-"""Saves nothing by itself before its end."""
+STOPPED = (
+    *TINY,
+    "model.dropout=0.1",
+    "trainer.max_steps=8",
+    "trainer.sample_every=4",
+    "trainer.save_every=0",
+    "trainer.eval_max_tokens=512",
+)
+"""Saves nothing by itself before its end; its evaluations are of two batches."""
 
 
 @pytest.fixture(autouse=True)

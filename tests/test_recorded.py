@@ -13,7 +13,7 @@ import torch
 import cai
 from cai.cli import main
 from cai.recorded import Fact, as_recorded, compare_facts
-from cai.trainer.update import Update, Updater
+from cai.trainer.update import Batch, Update, Updater
 from tests.conftest import run_directories, train_tiny
 from tests.resuming import (
     TEN_STEPS,
@@ -42,10 +42,10 @@ def machine(*, bf16: bool, threads: int, memory: int = 4) -> Iterator[list[tuple
         seen.append((self.device.type, self.device.precision, torch.get_num_threads(), self.micro_batch.size))
         return done
 
-    def limited(self: Updater, x: torch.Tensor, y: torch.Tensor, step: int) -> torch.Tensor:
+    def limited(self: Updater, batch: Batch, step: int) -> torch.Tensor:
         if self.micro_batch.size > memory:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB")
-        return accumulate(self, x, y, step)
+        return accumulate(self, batch, step)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cai.device.cpu_has_bf16", lambda: bf16)

@@ -21,11 +21,17 @@ from tests.resuming import (
     metrics_of,
     prepared_runs,
     refused,
+    steady_code,
     tensors_of,
     train_cut,
 )
 
 ODD = "다른 곳/b (1),{x}=${seed} [y]'\".txt"
+
+
+@pytest.fixture(autouse=True)
+def _steady_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    steady_code(monkeypatch)
 
 
 @pytest.fixture
@@ -82,6 +88,8 @@ def test_new_cadences_are_kept_from_there_on(cut: Path) -> None:
         (["device.threads=2"], "device.threads was 1 and is 2"),
         (["device=cpu"], "device.threads was 1 and is 0"),
         (["trainer.micro_batch_size=2"], "trainer.micro_batch_size was auto and is 2"),
+        (["trainer.chunked_loss=true"], "trainer.chunked_loss was auto and is True"),
+        (["trainer.gradient_checkpointing=true"], "trainer.gradient_checkpointing was False and is True"),
     ],
 )
 def test_what_computes_may_change_and_that_exactness_ends_is_said(

@@ -151,6 +151,7 @@ def test_the_remedy_for_damaged_checkpoints_works(cut: Path, capsys: pytest.Capt
         (["tokenizer.vocab_size=300", "generation.top_k=1"], ["`tokenizer.vocab_size`", "`generation.top_k`"]),
         (["trainer.batch_size=8"], ["`trainer.batch_size` must stay 4", "but is 8"]),
         (["trainer.patience=2"], ["`trainer.patience` must stay 0"]),
+        (["trainer.ema_decay=0.9"], ["`trainer.ema_decay` must stay 0.0", "but is 0.9", "start a new run"]),
         (["trainer.max_steps=9"], ["`trainer.max_steps` may only be raised, but was 10 and is 9", "more than 10"]),
         (["name=other"], ["`name` must stay run"]),
         (["trainer.log_evry=1"], ["`trainer.log_evry`", "no such option", "Did you mean trainer.log_every?"]),

@@ -39,7 +39,7 @@ class ModelConfig(Config, ABC):
 
 
 def must_be_multiple(name: str, value: int, of: str, unit: int) -> Iterator[str]:
-    """A sentence if ``value`` of the option ``name`` is no multiple of ``unit``, the value of the option ``of``."""
+    """A sentence if ``value`` of the option ``name`` is no multiple of ``unit``, which is what ``of`` says."""
     if rest := value % unit:
         ways = " or ".join(str(n) for n in (value - rest, value - rest + unit) if n)
-        yield f"@.{name} must be a multiple of @.{of} ({unit}), but is {value}. Try {ways}."
+        yield f"@.{name} must be a multiple of {of} ({unit}), but is {value}. Try {ways}."

@@ -29,7 +29,7 @@ class GPT2Config(ModelConfig):
     tie_weights: bool
 
     def problems(self) -> Iterator[str]:
-        yield from must_be_multiple("n_embd", self.n_embd, "n_head", self.n_head)
+        yield from must_be_multiple("n_embd", self.n_embd, "@.n_head", self.n_head)
 
     def build(self, vocab_size: int) -> GPT2:
         return GPT2(self, vocab_size)

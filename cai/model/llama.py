@@ -30,7 +30,7 @@ class LlamaConfig(ModelConfig):
     tie_weights: bool
 
     def problems(self) -> Iterator[str]:
-        yield from must_be_multiple("n_head", self.n_head, "n_kv_head", self.n_kv_head)
+        yield from must_be_multiple("n_head", self.n_head, "@.n_kv_head", self.n_kv_head)
         if self.head_dim % 2:
             yield f"@.head_dim must be even, as RoPE turns pairs, but is {self.head_dim}. Try {self.head_dim + 1}."
 

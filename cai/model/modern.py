@@ -48,7 +48,7 @@ class ModernConfig(ModelConfig):
     tie_weights: bool
 
     def problems(self) -> Iterator[str]:
-        yield from must_be_multiple("n_embd", self.n_embd, "n_head", 2 * self.n_head)
+        yield from must_be_multiple("n_embd", self.n_embd, "twice @.n_head", 2 * self.n_head)
 
     def build(self, vocab_size: int) -> Modern:
         return Modern(self, vocab_size)

@@ -1,7 +1,7 @@
 """Element-wise functions with their gradients written out.
 
 At a small model's sizes passes over memory take as long as matrix products, and these need half as many as the chains of
-operations that autograd records for the same formulas.
+operations that autograd records for the same formulas. They have first derivatives alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 class _SquaredReLU(torch.autograd.Function):
@@ -21,6 +22,7 @@ class _SquaredReLU(torch.autograd.Function):
         return positive.square()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         positive: Tensor = ctx.saved_tensors[0]
         return (gradient * positive).mul_(2)  # 0 where x was negative
@@ -36,6 +38,7 @@ class _RMSNorm(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         y, scale = ctx.saved_tensors
         along = (gradient * y).mean(dim=-1, keepdim=True)  # what only changes the length of x
@@ -52,6 +55,7 @@ class _Shift(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         x, mix = ctx.saved_tensors
         of_x, of_mix = gradient.clone(), torch.zeros_like(mix)
@@ -68,14 +72,17 @@ class _Rotation(torch.autograd.Function):
         return _rotated(x, cos, sin)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         cos, sin = ctx.saved_tensors
         return _rotated(gradient, cos, -sin), None, None  # the inverse of a rotation turns back
 
 
 def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    out = torch.empty_like(x)
     first, second = x.chunk(2, dim=-1)
+    if torch.compiler.is_compiling():  # which fuses this, and cannot write into a part of a tensor without a graph break
+        return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+    out = torch.empty_like(x)
     into_first, into_second = out.chunk(2, dim=-1)
     torch.mul(first, cos, out=into_first).addcmul_(second, sin, value=-1)
     torch.mul(second, cos, out=into_second).addcmul_(first, sin)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from cai.compiler import eager
 from cai.optimizer.base import Beta, NonNegativeFloat, OptimizerConfig, PositiveFloat, decay_groups
+
+AdamW = eager(torch.optim.AdamW)
 
 
 class AdamWConfig(OptimizerConfig):
@@ -18,4 +21,4 @@ class AdamWConfig(OptimizerConfig):
     def build(self, model: nn.Module) -> torch.optim.AdamW:
         groups = decay_groups(model, self.weight_decay)
         # One kernel for all parameters: four times as fast as the loop on CPU, and within 3e-8 of it.
-        return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=True)
+        return AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=True)

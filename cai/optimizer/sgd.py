@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from cai.compiler import eager
 from cai.optimizer.base import Beta, NonNegativeFloat, OptimizerConfig, decay_groups
+
+SGD = eager(torch.optim.SGD)
 
 
 class SGDConfig(OptimizerConfig):
@@ -18,4 +21,4 @@ class SGDConfig(OptimizerConfig):
     def build(self, model: nn.Module) -> torch.optim.SGD:
         groups = decay_groups(model, self.weight_decay)
         nesterov = self.nesterov and self.momentum > 0
-        return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=nesterov, fused=True)
+        return SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=nesterov, fused=True)

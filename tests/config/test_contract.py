@@ -28,10 +28,13 @@ COMPONENTS = [(group, choice) for group, choice in CHOICES if group != "experime
 EXPERIMENTS = [choice for group, choice in CHOICES if group == "experiment"]
 GROUPS = ["model", "data", "tokenizer", "optimizer", "schedule", "trainer", "device", "generation", "experiment"]
 KNOWN = {
-    "model": {"gpt2", "gpt2_nano", "gpt2_mini", "gpt2_cai", "gpt2_small"},
+    "model": {
+        "gpt2_small",
+        *(f"{family}{size}" for family in ("gpt2", "llama", "qwen3", "modern") for size in ("", "_nano", "_mini", "_cai")),
+    },
     "data": {"contacts", "text"},
     "tokenizer": {"bpe", "byte", "char"},
-    "optimizer": {"adamw"},
+    "optimizer": {"adamw", "muon", "lion", "sgd"},
     "schedule": {"constant", "cosine", "linear", "wsd"},
     "trainer": {"default", "smoke"},
     "device": {"auto", "cpu", "cuda", "mps"},
@@ -47,6 +50,8 @@ def composed(*overrides: str) -> Any:
 
 def with_choice(group: str, choice: str) -> Any:
     """The config with this choice, its mandatory values filled in."""
+    if group == "experiment":
+        return composed(*commands(choice)[0])
     text = (CONF / group / f"{choice}.yaml").read_text(encoding="utf-8")
     missing = re.findall(r"^(\w+): \?\?\?", text, flags=re.MULTILINE)
     return composed(f"{group}={choice}", *(f"{group}.{key}=x" for key in missing))
@@ -63,6 +68,15 @@ def header(path: Path) -> list[str]:
     lines = (CONF / path).read_text(encoding="utf-8").splitlines()
     end = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
     return [line.removeprefix("#").strip() for line in lines[:end]]
+
+
+def commands(experiment: str) -> list[list[str]]:
+    """The overrides of each command that the header of an experiment gives."""
+    lines = header(Path("experiment") / f"{experiment}.yaml")
+    words = [shlex.split(line) for line in lines if line.startswith("cai train")]
+    assert words
+    assert all(command[:3] == ["cai", "train", f"experiment={experiment}"] for command in words)
+    return [command[2:] for command in words]
 
 
 def config_classes() -> list[type[Config]]:
@@ -164,14 +178,11 @@ def test_the_bare_name_of_a_model_family_is_its_smallest_size(family: str) -> No
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_composes_by_itself_and_as_its_header_says(name: str) -> None:
     path = Path("experiment") / f"{name}.yaml"
-    assert (CONF / path).read_text(encoding="utf-8").startswith("# @package _global_\n")
-    assert isinstance(composed(f"experiment={name}"), TrainConfig)
-    commands = [line for line in header(path) if line.startswith("cai train")]
-    assert commands
-    for command in commands:
-        words = shlex.split(command)
-        assert words[:3] == ["cai", "train", f"experiment={name}"]
-        assert isinstance(composed(*words[2:]), TrainConfig)
+    text = (CONF / path).read_text(encoding="utf-8")
+    assert text.startswith("# @package _global_\n")
+    needs = ["data.path=x"] if "override /data: text" in text else []
+    for words in [[f"experiment={name}", *needs], *commands(name)]:
+        assert isinstance(composed(*words), TrainConfig)
     assert any("Expected" in line or "expected" in line for line in header(path))
 
 

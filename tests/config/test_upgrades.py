@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,25 @@ def test_the_upgrade_of_the_first_format_changes_what_it_must_and_not_its_input(
     }
 
 
-@pytest.mark.parametrize("tree", [{}, {"trainer": None}, {"trainer": 3}, {"trainer": {}}])
-def test_the_upgrade_leaves_what_is_wrong_to_validation(tree: dict[str, Any]) -> None:
-    assert UPGRADES[1](tree).keys() == tree.keys()
+@pytest.mark.parametrize("text", [True, False])
+def test_the_upgrade_of_the_second_format_adds_what_changes_nothing_and_leaves_its_input_alone(text: bool) -> None:
+    data = {"_target_": f"cai.data.{'text.TextConfig' if text else 'contacts.ContactsConfig'}", "split": "tail"}
+    tree = {"seed": 1, "data": data, "trainer": {"max_steps": 5}, "device": {"compile": True}}
+    before = copy.deepcopy(tree)
+    new = UPGRADES[2](tree)
+    assert tree == before
+    assert new == {
+        "seed": 1,
+        "data": {**data, "end_of_text": True} if text else data,
+        "trainer": {"max_steps": 5, "chunked_loss": False, "gradient_checkpointing": False, "ema_decay": 0.0},
+        "device": {"compile": True, "compile_optimizer": False},
+    }
+
+
+@pytest.mark.parametrize("number", UPGRADES)
+@pytest.mark.parametrize("tree", [{}, {"trainer": None}, {"trainer": 3}, {"trainer": {}}, {"data": "x", "device": []}])
+def test_an_upgrade_leaves_what_is_wrong_to_validation(tree: dict[str, Any], number: int) -> None:
+    assert UPGRADES[number](tree).keys() == tree.keys()
 
 
 def test_the_newest_stored_config_is_what_is_saved_today(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ Separator = Literal["blank_line", "line", "file"]
 
 
 def text_config(path: Path | str, separator: str = "line", **options: object) -> TextConfig:
-    defaults = {"split": "hash", "val_ratio": 0.5}
+    defaults = {"split": "hash", "val_ratio": 0.5, "end_of_text": True}
     return TextConfig.model_validate({"path": str(path), "separator": separator} | defaults | options)
 
 

@@ -22,6 +22,7 @@ from cai.composition import set_value
 from cai.config.roots import TrainConfig
 from cai.config.saved import to_tree
 from cai.config.validate import Validation
+from cai.device import Device
 from cai.model.base import IGNORE_INDEX
 from cai.randomness import seed_everything
 from cai.recorder import Recorder
@@ -33,6 +34,12 @@ from cai.trainer.trainer import Trainer
 VOCAB_SIZE = 50
 OPENED: list[Recorder] = []
 """Recorders made by a test; ``conftest.py`` closes them after it."""
+
+
+class QueueingDevice(Device):
+    """A CPU that says of itself what a GPU says: that work is queued on it and the program goes on meanwhile."""
+
+    queues = True  # type: ignore[assignment]
 
 
 class RaggedDataset(TokenDataset):
@@ -101,10 +108,12 @@ def make_trainer(
     dataset_class: type[TokenDataset] = TokenDataset,
     dtype: torch.dtype | None = None,
     optimizer_class: type[torch.optim.Optimizer] | None = None,
+    device_class: type[Device] = Device,
+    **parts: Any,
 ) -> Trainer:
     """A one-layer GPT-2 on CPU. ``folder`` takes the run's files; ``dtype`` is the device's, unless given."""
     config = _config(overrides)
-    device = config.device.build()
+    device = device_class(**vars(config.device.build()))
     dataset = dataset_class(make_shards(folder / "tokens"), config.model.block_size, config.seed, IGNORE_INDEX)
     seed_everything(config.seed)
     model = config.model.build(vocab_size=VOCAB_SIZE).to(dtype or device.parameter_dtype)
@@ -120,6 +129,7 @@ def make_trainer(
         samples=lambda: [("title", "text")],
         seed=config.seed,
         built_from={**config.model.model_dump(), "vocab_size": VOCAB_SIZE},
+        **parts,
     )
     return trainer
 
@@ -156,7 +166,8 @@ def reached(path: Path) -> dict[str, Any]:
     saved = load_checkpoint(path)
     state = {key: value for key, value in saved.state.items() if key not in ("seconds", "sizes", "newest", "owed")}
     entries = {f"{name}.{key}": value for name, values in saved.optimizer.items() for key, value in values.items()}
-    tensors = {**saved.model, **entries, **saved.random}
+    average = {f"average.{name}": value for name, value in saved.average.items()}
+    tensors = {**saved.model, **entries, **average, **saved.random}
     return state | {name: (value.dtype, value.numpy().tobytes()) for name, value in tensors.items()}
 
 

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from cai.errors import OutputError, RunError
-from cai.trainer.checkpoint import Checkpoint, DamagedCheckpoint, load_checkpoint, save_checkpoint
+from cai.trainer.checkpoint import FORMAT, Checkpoint, DamagedCheckpoint, load_checkpoint, save_checkpoint
 from cai.trainer.state import load_weights, take_weights
 from cai.trainer.trainer import Trainer
 from tests.trainer.making import make_trainer
@@ -79,6 +79,7 @@ def tiny(tmp_path: Path) -> Path:
     checkpoint = Checkpoint(
         model={"a.weight": torch.randn(5), "b": torch.arange(3)},
         optimizer={"a.weight": {"step": torch.tensor(3.0), "exp_avg": torch.randn(5, dtype=torch.bfloat16)}},
+        average={"a.weight": torch.full((5,), 7.0)},
         random={"python": torch.rand(4, dtype=torch.float64), "torch": torch.arange(8, dtype=torch.uint8)},
         state={"step": 3, "loss": 0.1 + 0.2, "bad": [float("inf")], "text": "가"},
     )
@@ -105,8 +106,16 @@ def test_every_part_comes_back_with_its_type(tiny: Path) -> None:
     assert saved.model["b"].tolist() == [0, 1, 2]
     assert saved.optimizer["a.weight"]["exp_avg"].dtype == torch.bfloat16
     assert saved.optimizer["a.weight"]["step"].shape == ()
+    assert saved.average["a.weight"].tolist() == [7.0] * 5
     assert saved.random["torch"].tolist() == list(range(8))
-    assert saved.state == {"format": 2, "step": 3, "loss": 0.1 + 0.2, "bad": [float("inf")], "text": "가"}
+    assert saved.state == {"format": FORMAT, "step": 3, "loss": 0.1 + 0.2, "bad": [float("inf")], "text": "가"}
+
+
+def test_a_model_is_used_with_the_average_of_its_parameters_and_its_own_buffers(tiny: Path) -> None:
+    saved = load_checkpoint(tiny)
+    assert saved.weights.keys() == {"a.weight", "b"}
+    assert saved.weights["a.weight"] is saved.average["a.weight"]
+    assert saved.weights["b"] is saved.model["b"]
 
 
 def test_a_bit_flipped_anywhere_in_the_header_is_noticed(tiny: Path) -> None:
@@ -174,9 +183,9 @@ def test_a_checkpoint_of_format_2_without_checksum_is_refused(tmp_path: Path) ->
 def test_a_checkpoint_of_a_newer_cai_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "new.safetensors"
     with monkeypatch.context() as patch:
-        patch.setattr("cai.trainer.checkpoint.FORMAT", 3)
+        patch.setattr("cai.trainer.checkpoint.FORMAT", FORMAT + 1)
         save_checkpoint(path, Checkpoint({"w": torch.ones(1)}))
-    with pytest.raises(RunError, match=r"format up to 2, but has 3\. Update CAI") as raised:
+    with pytest.raises(RunError, match=rf"format up to {FORMAT}, but has {FORMAT + 1}\. Update CAI") as raised:
         load_checkpoint(path)
     assert not isinstance(raised.value, DamagedCheckpoint)
 
@@ -201,8 +210,9 @@ def test_weights_of_another_shape_name_the_parameter_and_both_shapes(tmp_path: P
     small, wide = make_trainer(tmp_path / "a"), make_trainer(tmp_path / "b", "model.n_embd=32")
     path = tmp_path / "small.safetensors"
     save_checkpoint(path, weights(small))
+    saved = load_checkpoint(path)
     with pytest.raises(RunError, match=r"small\.safetensors.*c_attn\.bias is \(48,\) there and \(96,\)"):
-        load_weights(wide.model, load_checkpoint(path), path)
+        load_weights(wide.model, saved.weights, saved.state, path)
 
 
 @pytest.mark.parametrize(

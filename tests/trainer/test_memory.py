@@ -14,6 +14,7 @@ from cai.errors import TrainingError
 from cai.trainer.checkpoint import load_checkpoint
 from cai.trainer.memory import MicroBatch, is_out_of_memory
 from cai.trainer.trainer import Trainer
+from cai.trainer.update import Batch
 from tests.trainer.making import RaggedDataset, draw_everywhere, losses, make_trainer, reached, take_up
 
 OUT_OF_MEMORY = [
@@ -158,9 +159,9 @@ def shrink_before_step_one(trainer: Trainer) -> None:
     """Cut the batches of step 1 and later smaller, without an error."""
     original = trainer.updater.accumulate
 
-    def accumulate(x: Tensor, y: Tensor, step: int) -> Tensor:
+    def accumulate(batch: Batch, step: int) -> Tensor:
         trainer.updater.micro_batch.size = 2 if step else 4
-        return original(x, y, step)
+        return original(batch, step)
 
     trainer.updater.accumulate = accumulate  # type: ignore[method-assign]
 
@@ -211,7 +212,7 @@ def test_what_was_found_is_logged_saved_and_where_a_resumed_run_begins(
 
 
 def test_an_evaluation_that_runs_out_of_memory_is_tried_again_smaller(tmp_path: Path) -> None:
-    plain = make_trainer(tmp_path / "plain", *BATCH, "trainer.micro_batch_size=2", "trainer.eval_every=2")
+    plain = make_trainer(tmp_path / "plain", *BATCH, "trainer.micro_batch_size=1", "trainer.eval_every=2")
     plain.fit()
     trainer = make_trainer(tmp_path / "short", *BATCH, "trainer.eval_every=2")
 

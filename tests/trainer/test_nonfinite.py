@@ -15,6 +15,7 @@ from cai.errors import TrainingError
 from cai.trainer.checkpoint import load_checkpoint
 from cai.trainer.nonfinite import FiniteGuard
 from cai.trainer.trainer import Trainer
+from cai.trainer.update import Batch
 from tests.trainer.making import assert_equal, computed, make_trainer, records_of, take_up
 
 SKIP = ("trainer.on_nonfinite=skip", "trainer.log_every=1", "trainer.save_every=1", "trainer.keep=30")
@@ -26,8 +27,8 @@ def spoil(trainer: Trainer, steps: set[int], value: float = NAN, parameter: str 
     """Make the loss of these steps ``value``; with ``parameter`` the gradient of that one instead."""
     original = trainer.updater.accumulate
 
-    def accumulate(x: Tensor, y: Tensor, step: int) -> Tensor:
-        loss = original(x, y, step)
+    def accumulate(batch: Batch, step: int) -> Tensor:
+        loss = original(batch, step)
         if step not in steps:
             return loss
         if parameter is None:
@@ -234,8 +235,8 @@ def test_on_an_accelerator_a_part_of_the_model_may_be_without_gradient_at_times(
     spoil(trainer, {2} if bad else set(), NAN, "ln_f.weight")
     original = trainer.updater.accumulate
 
-    def accumulate(x: Tensor, y: Tensor, step: int) -> Tensor:
-        loss = original(x, y, step)
+    def accumulate(batch: Batch, step: int) -> Tensor:
+        loss = original(batch, step)
         if step % 2:
             trainer.model.get_parameter("wpe.weight").grad = None
         return loss

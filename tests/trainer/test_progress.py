@@ -142,7 +142,7 @@ def test_a_spike_in_training_is_logged_and_reached(tmp_path: Path, caplog: pytes
     trainer = make_trainer(tmp_path, "trainer.log_every=1", "trainer.max_steps=30")
     original = trainer.updater.accumulate
     trainer.updater.accumulate = (  # type: ignore[method-assign]
-        lambda x, y, step: original(x, y, step) * (5 if step == 25 else 1)
+        lambda batch, step: original(batch, step) * (5 if step == 25 else 1)
     )
     trainer.fit()
     (spike,) = [record for record in caplog.records if "is a spike" in record.getMessage()]

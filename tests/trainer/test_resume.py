@@ -12,6 +12,7 @@ from cai import interruption
 from cai.trainer.checkpoint import load_checkpoint
 from cai.trainer.folder import CheckpointFolder
 from cai.trainer.trainer import Trainer
+from cai.trainer.update import Batch
 from tests.trainer.making import (
     ask_at,
     assert_equal,
@@ -57,6 +58,7 @@ CASES: dict[str, tuple[tuple[str, ...], Change]] = {
     "patience": (PATIENCE, lambda trainer: None),
     "draws in the model": (("model.dropout=0.2", "trainer.eval_every=2"), draw_everywhere_and_in_samples),
     "draws in samples": (("trainer.sample_every=1",), draw_in_samples),
+    "average": (("model.dropout=0.2", "trainer.eval_every=2", "trainer.ema_decay=0.9"), lambda trainer: None),
 }
 
 
@@ -147,7 +149,7 @@ def fit_interrupted(folder: Path, case: str, place: str, count: int, *overrides:
     return None
 
 
-@pytest.mark.parametrize("case", ["draws in the model", "patience"])
+@pytest.mark.parametrize("case", ["draws in the model", "patience", "average"])
 @pytest.mark.parametrize("place", ["evaluation", "sampling", "update", "records", "save"])
 def test_whoever_is_asked_to_stop_anywhere_goes_on_without_gap_or_double(tmp_path: Path, place: str, case: str) -> None:
     seldom = ("trainer.save_every=5", "trainer.log_every=2")
@@ -193,12 +195,12 @@ def fit_and_ask_in_step_seven(trainer: Trainer, place: str) -> None:
     """Stop ``trainer`` in update number 7, late enough that it is given up between two micro-batches, or at its end."""
     original = trainer.updater.accumulate
 
-    def accumulate(x: torch.Tensor, y: torch.Tensor, step: int) -> torch.Tensor:
+    def accumulate(batch: Batch, step: int) -> torch.Tensor:
         if step != 7:
-            return original(x, y, step)
+            return original(batch, step)
         handle = trainer.model.register_forward_hook(lambda *_: interruption.request(15))
         try:
-            return original(x, y, step)
+            return original(batch, step)
         finally:
             handle.remove()
 

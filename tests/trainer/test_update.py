@@ -72,24 +72,26 @@ def test_nor_with_dropout(tmp_path: Path, micro_batch_size: int) -> None:
 
 def test_the_gradient_is_that_of_the_mean_over_targets_that_count(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, "trainer.batch_size=4", dataset_class=RaggedDataset, dtype=torch.float64)
-    x, y = (torch.from_numpy(array) for array in trainer.dataset.batch(0, 4))
+    batch = trainer.updater.batch(0)
+    x, y, n_valid = batch
     counted = y != trainer.dataset.ignore_index
     assert len(set(counted.sum(1).tolist())) > 1  # ragged indeed
+    assert n_valid == int(counted.sum())
     trainer.model.train()
     log_probabilities = trainer.model(x).log_softmax(-1).gather(-1, y.clamp(min=0)[..., None])[..., 0]
     expected = torch.autograd.grad(-log_probabilities[counted].mean(), list(trainer.model.parameters()))
-    trainer.updater.accumulate(x, y, step=0)
+    trainer.updater.accumulate(batch, step=0)
     for (name, parameter), gradient in zip(trainer.model.named_parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-6, atol=1e-9, msg=name)
 
 
 def test_dropout_depends_on_seed_and_step_alone(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, "model.dropout=0.3", "trainer.batch_size=4")
-    x, y = (torch.from_numpy(array) for array in trainer.dataset.batch(0, 4))
-    first = trainer.updater.accumulate(x, y, step=3)
+    batch = trainer.updater.batch(0)
+    first = trainer.updater.accumulate(batch, step=3)
     torch.rand(17)  # anything else that draws numbers
-    assert torch.equal(trainer.updater.accumulate(x, y, step=3), first)
-    assert not torch.equal(trainer.updater.accumulate(x, y, step=4), first)
+    assert torch.equal(trainer.updater.accumulate(batch, step=3), first)
+    assert not torch.equal(trainer.updater.accumulate(batch, step=4), first)
 
 
 def test_the_gradient_norm_is_clipped_and_reported_before_clipping(tmp_path: Path) -> None:

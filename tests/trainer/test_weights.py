@@ -80,7 +80,7 @@ def test_plain_names(name: str, plain: str) -> None:
 def test_weights_and_buffers_are_put_in_by_name() -> None:
     source, target = (nn.BatchNorm1d(3) for _ in range(2))
     source(torch.randn(8, 3) * 5)
-    load_weights(target, Checkpoint(take_weights(source)), Path("x"))
+    load_weights(target, take_weights(source), {}, Path("x"))
     for name, tensor in source.state_dict().items():
         assert torch.equal(target.state_dict()[name], tensor)
 
@@ -99,7 +99,7 @@ def test_weights_that_are_missing_or_too_many_are_named(change: Callable[[dict[s
     change(weights)
     before = model.weight.detach().clone()
     with pytest.raises(RunError, match=said):
-        load_weights(model, Checkpoint(weights), Path("x.safetensors"))
+        load_weights(model, weights, {}, Path("x.safetensors"))
     assert torch.equal(model.weight, before)
 
 
@@ -117,6 +117,6 @@ def test_a_weight_of_two_names_comes_back_and_stays_one(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "x.safetensors", Checkpoint(take_weights(first)))
     saved = load_checkpoint(tmp_path / "x.safetensors")
     assert saved.model.keys() == {"wte.weight", "head.weight"}
-    load_weights(second, saved, tmp_path)
+    load_weights(second, saved.weights, saved.state, tmp_path)
     assert torch.equal(second.wte.weight, first.wte.weight)
     assert second.head.weight is second.wte.weight
