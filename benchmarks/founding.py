@@ -53,7 +53,7 @@ class Founding(nn.Module):
         """The mean loss."""
         x = self.drop(self.tok_emb(ids) + self.pos_emb(torch.arange(ids.shape[1], device=ids.device)))
         logits = self.head(self.ln_f(self.blocks(x)))
-        return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1))
+        return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.reshape(-1))
 
 
 def step(model: Founding, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> float:

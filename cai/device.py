@@ -103,7 +103,8 @@ class Device:
 
     def set_up(self) -> None:
         """Make the process-wide settings of a run: threads, determinism, counters. What an earlier job set is undone."""
-        torch.set_num_threads(self.threads or default_threads())
+        default = default_threads()  # asked before the first run sets another
+        torch.set_num_threads(self.threads or default)
         if self.type == "cuda" and self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with a fixed workspace
         compiles = self.compile or self.compile_optimizer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ PEAK_TFLOPS = {
     "B200": 2250.0,
     "H200": 989.0,
     "H100 PCIe": 756.0,
+    "H100 NVL": 835.0,
     "H100": 989.0,
     "A100": 312.0,
     "L40S": 362.0,
@@ -27,6 +29,8 @@ PEAK_TFLOPS = {
     "RTX 3090": 71.0,
 }
 """Dense bf16 or fp16 matrix products with fp32 accumulation, by the makers' data sheets; longer names first."""
+OTHER_CHIP = re.compile(r"\b(Laptop|Ti|D|MIG)\b")
+"""In a GPU's name: slower or faster than the one whose name it has, or a part of it."""
 
 CPU_TOPOLOGY = Path("/sys/devices/system/cpu")
 
@@ -86,5 +90,7 @@ def keep_freed_memory() -> None:
 
 def peak_flops(gpu: str, precision: str) -> float | None:
     """What a GPU of this name does at best in a second; ``None`` if it is not in the table, or not in 16 bits."""
-    found = [tflops for name, tflops in PEAK_TFLOPS.items() if name in gpu] if precision in ("bf16", "fp16") else []
+    if precision not in ("bf16", "fp16") or OTHER_CHIP.search(gpu):
+        return None
+    found = [tflops for name, tflops in PEAK_TFLOPS.items() if re.search(rf"\b{name}\b", gpu)]
     return found[0] * 1e12 if found else None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ import cai
 from cai.cli import main
 from cai.device import Device
 from cai.errors import ConfigError
-from cai.hardware import cpu_has_bf16
+from cai.hardware import cpu_has_bf16, default_threads
 from cai.runs import read_run
 from cai.trainer.checkpoint import load_checkpoint
 from tests.conftest import train_tiny
@@ -134,6 +137,58 @@ def test_set_up_applies_threads_and_determinism() -> None:
         assert not torch.utils.deterministic.fill_uninitialized_memory
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+def test_a_job_that_leaves_its_threads_open_has_those_of_the_process_whatever_an_earlier_job_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setattr("cai.device.default_threads", functools.cache(default_threads.__wrapped__))
+    torch.set_num_threads(2)  # as PyTorch does at its start
+    for threads, expected in ((1, 1), (0, 2), (3, 3), (0, 2)):
+        build("device=cpu", f"device.threads={threads}").set_up()
+        assert torch.get_num_threads() == expected
+    torch.use_deterministic_algorithms(False)
+
+
+SET_UP = """
+import sys, torch
+from cai.device import DeviceConfig
+options = dict(type="cpu", precision="fp32", compile_optimizer=False, threads=1, deterministic=False)
+DeviceConfig(compile=sys.argv[1] == "compile", **options).build().set_up()
+config = sys.modules.get("torch._inductor.config")
+enabled = torch.are_deterministic_algorithms_enabled()
+print(enabled, "torch._inductor" in sys.modules, config is not None and config.deterministic)
+"""
+"""Prints whether algorithms are deterministic, whether the compiler was imported, and whether it is deterministic too."""
+
+
+@pytest.mark.parametrize(("word", "expected"), [("eager", "True False False"), ("compile", "True True True")])
+def test_determinism_reaches_the_compiler_and_does_not_import_it_where_nothing_is_compiled(word: str, expected: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SET_UP, word], cwd=Path(__file__).parents[1], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == expected
+
+
+def test_a_cpu_run_keeps_freed_memory_and_one_on_a_gpu_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, cuda=True)
+    kept: list[str] = []
+    for name in ("empty_cache", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.cuda, name, lambda: None)
+    monkeypatch.setattr("cai.device.keep_freed_memory", lambda: kept.append("kept"))
+    try:
+        build("device=cuda", "device.threads=1").set_up()
+        assert kept == []
+        build("device=cpu", "device.threads=1").set_up()
+        assert kept == ["kept"]
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_only_what_is_no_cpu_queues_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, cuda=True, mps=True)
+    assert [build(f"device={name}").queues for name in ("cpu", "cuda", "mps")] == [False, True, True]
 
 
 def test_bf16_on_this_cpu_runs_forward_in_bf16_and_keeps_the_loss_in_fp32() -> None:

@@ -69,11 +69,11 @@ class TokenShift(nn.Module):
 
     def __init__(self, n_embd: int, reach: int) -> None:
         super().__init__()
-        self.mix = nn.Parameter(torch.zeros(reach, n_embd))
+        self.mix = nn.ParameterList(torch.zeros(n_embd) for _ in range(reach))  # vectors to an optimizer, not a matrix
 
     def forward(self, x: Tensor) -> Tensor:
         """``x (B, T, C)``; same shape. Before the first token there is nothing."""
-        return shift_in(x, self.mix) if len(self.mix) else x
+        return shift_in(x, torch.stack(list(self.mix))) if len(self.mix) else x
 
 
 class Attention(nn.Module):

@@ -88,7 +88,9 @@ def load_optimizer(optimizer: Optimizer, checkpoint: Checkpoint) -> None:
             f" the optimizer {len(groups)}."
         )
     for group, saved in zip(groups, checkpoint.state["groups"], strict=True):
-        group |= {key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()}
+        # A rate that is a tensor, as for a compiled step, stays one: it is set before each step.
+        plain = {key: value for key, value in saved.items() if not isinstance(group.get(key), Tensor)}
+        group |= {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
     optimizer.load_state_dict({"state": state, "param_groups": groups})
     for name, parameter in _parameters(optimizer):
         for key, tensor in tensors.get(name, {}).items():

@@ -82,12 +82,12 @@ class Updater:
                 "an optimizer must be built from model.named_parameters(), as checkpoints go by name, but was built from"
                 " parameters without names. Pass (name, parameter) pairs to it."
             )
+        # Taken before a checkpoint is loaded, whose groups hold the rate of a step and not the peak.
+        self._peak_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         if device.compile_optimizer:
             for group in optimizer.param_groups:
                 group["lr"] = torch.tensor(group["lr"])  # a plain number would be compiled in, anew for each step
             optimizer.step = torch.compile(optimizer.step)  # type: ignore[assignment, method-assign]
-        # Taken before a checkpoint is loaded, whose groups hold the rate of a step and not the peak.
-        self._peak_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self.guard = FiniteGuard(
             [name for name, p in model.named_parameters() if p.requires_grad],
             on_nonfinite=config.on_nonfinite,

@@ -20,12 +20,13 @@ from cai.cli import main as cai
 HERE = Path(__file__).parent
 SEEDS = (1, 2, 3)
 BASE = [
-    *("experiment=shakespeare_speedrun", "trainer.max_steps=300", "trainer.eval_max_tokens=null"),
+    *("experiment=shakespeare_speedrun", "trainer.max_steps=240", "trainer.eval_max_tokens=null"),
     *("device=cpu", "device.precision=bf16", "device.threads=1"),
 ]
-GPT2 = ["model=gpt2_nano", "model.block_size=64"]
+GPT2 = ["model=gpt2_nano", "~model.block_shift"]
+OTHER_SHAPE = ["~model.block_shift", "model.head_dim=64", "model.n_kv_head=1"]
 CONSTANT = ["schedule=constant", "~schedule.decay_ratio", "~schedule.min_lr_ratio"]
-ADAMW = ["optimizer=adamw", "~optimizer.momentum", "optimizer.betas=[0.9,0.99]"]
+ADAMW = ["optimizer=adamw", "~optimizer.momentum", "~optimizer.vector_lr_ratio", "optimizer.betas=[0.9,0.99]"]
 
 VARIANTS: dict[str, list[str]] = {
     "reference": [],
@@ -34,7 +35,7 @@ VARIANTS: dict[str, list[str]] = {
     "token_shift_1": ["model.token_shift=1"],
     "no_block_shift": ["model.block_shift=0"],
     "no_shift_at_all": ["model.token_shift=0", "model.block_shift=0"],
-    "block_shift_2": ["model.block_shift=2"],
+    "block_shift_1": ["model.block_shift=1"],
     "no_qk_norm": ["model.qk_norm=false"],
     "gelu": ["model.activation=gelu"],
     "no_zero_init": ["model.zero_init=false"],
@@ -46,6 +47,7 @@ VARIANTS: dict[str, list[str]] = {
     "dropout_0.1": ["model.dropout=0.1"],
     # the optimizer
     "ns_steps_3": ["optimizer.ns_steps=3"],
+    "vector_lr_ratio_1": ["optimizer.vector_lr_ratio=1"],
     "momentum_0.95": ["optimizer.momentum=0.95"],
     "no_nesterov": ["optimizer.nesterov=false"],
     "no_weight_decay": ["optimizer.weight_decay=0"],
@@ -55,15 +57,15 @@ VARIANTS: dict[str, list[str]] = {
     "adamw_0.003": [*ADAMW, "optimizer.lr=0.003"],
     "adamw_0.006": [*ADAMW, "optimizer.lr=0.006"],
     "adamw_0.012": [*ADAMW, "optimizer.lr=0.012"],
-    "lion_0.0005": ["optimizer=lion", "~optimizer.momentum", "optimizer.lr=5e-4"],
-    "lion_0.0015": ["optimizer=lion", "~optimizer.momentum", "optimizer.lr=1.5e-3"],
-    "sgd_0.3": ["optimizer=sgd", "optimizer.lr=0.3"],
+    "lion_0.0005": ["optimizer=lion", "~optimizer.momentum", "~optimizer.vector_lr_ratio", "optimizer.lr=5e-4"],
+    "lion_0.0015": ["optimizer=lion", "~optimizer.momentum", "~optimizer.vector_lr_ratio", "optimizer.lr=1.5e-3"],
+    "sgd_0.3": ["optimizer=sgd", "~optimizer.vector_lr_ratio", "optimizer.lr=0.3"],
     # other models
     "gpt2_muon": GPT2,
     "gpt2_adamw_0.003": [*GPT2, *ADAMW, "optimizer.lr=0.003"],
     "gpt2_adamw_0.006": [*GPT2, *ADAMW, "optimizer.lr=0.006"],
-    "llama_muon": ["model=llama_nano", "model.block_size=64"],
-    "qwen3_muon": ["model=qwen3_nano", "model.block_size=64"],
+    "llama_muon": ["model=llama_nano", *OTHER_SHAPE],
+    "qwen3_muon": ["model=qwen3_nano", *OTHER_SHAPE],
 }
 
 

@@ -99,7 +99,8 @@ def llama_logits(weights: Weights, ids: list[int], config: Any) -> Array:
     return normed(x, "norm") @ weights.get("lm_head.weight", weights["embed_tokens.weight"]).T
 
 
-def shifted(x: Array, mix: Array) -> Array:
+def shifted(x: Array, weights: Weights, name: str) -> Array:
+    mix = [weights[key] for key in sorted(weights) if key.startswith(f"{name}.mix.")]
     out = x.copy()
     for t in range(len(x)):
         for back in range(1, min(len(mix), t) + 1):
@@ -111,10 +112,10 @@ def modern_logits(weights: Weights, ids: list[int], config: Any) -> Array:
     """Logits ``(T, V)`` of one sequence."""
     eps = 1e-6
     activations: dict[str, Callable[[Array], Array]] = {"relu2": lambda x: np.maximum(x, 0) ** 2, "gelu": exact_gelu}
-    x = rms_norm(shifted(weights["embed_tokens.weight"][ids], weights["token_shift.mix"]), eps)
+    x = rms_norm(shifted(weights["embed_tokens.weight"][ids], weights, "token_shift"), eps)
     for i in range(config.n_layer):
         name = f"layers.{i}"
-        y = shifted(rms_norm(x, eps), weights[f"{name}.attn_shift.mix"])
+        y = shifted(rms_norm(x, eps), weights, f"{name}.attn_shift")
         values = linear(y, weights, f"{name}.attn.v_proj")
         if config.value_embeddings:
             values = values + weights[f"{name}.values.weight"][ids]
@@ -125,7 +126,7 @@ def modern_logits(weights: Weights, ids: list[int], config: Any) -> Array:
                 q, k = rms_norm(q, eps), rms_norm(k, eps)
             heads.append(attention(turned(q, config.rope_base), turned(k, config.rope_base), v))
         x = x + linear(np.concatenate(heads, axis=1), weights, f"{name}.attn.o_proj")
-        y = shifted(rms_norm(x, eps), weights[f"{name}.mlp_shift.mix"])
+        y = shifted(rms_norm(x, eps), weights, f"{name}.mlp_shift")
         inside = activations[config.activation](linear(y, weights, f"{name}.mlp.up_proj"))
         x = x + linear(inside, weights, f"{name}.mlp.down_proj")
     logits: Array = rms_norm(x, eps) @ weights.get("lm_head.weight", weights["embed_tokens.weight"]).T

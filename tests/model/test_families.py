@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import cai
+from cai.dropout import Dropout
 from cai.model.base import IGNORE_INDEX
 from cai.model.layers import SHORT
 from cai.plan import count_parameters
@@ -136,6 +137,19 @@ def test_dropout_acts_in_training_only(family: str) -> None:
     assert torch.equal(model(ids), model(ids))
     model.train()
     assert not torch.allclose(model(ids), model(ids))
+
+
+@every_family
+def test_every_dropout_layer_acts_by_itself(family: str) -> None:
+    model, ids = build_random(family, dropout=0.5), random_ids(1, 16)
+    before = model(ids)
+    layers = [module for module in model.modules() if isinstance(module, Dropout)]
+    assert len(layers) >= 3 * 2  # on attention's weights and on what each half of a block adds
+    model.train()
+    for acting in layers:
+        for layer in layers:
+            layer.p = 0.5 if layer is acting else 0.0
+        assert not torch.allclose(model(ids), before)
 
 
 @pytest.mark.parametrize("size", ["nano", "mini", "cai"])

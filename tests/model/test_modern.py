@@ -23,7 +23,7 @@ NOTHING = {"token_shift": 0, "block_shift": 0, "value_embeddings": False, "qk_no
 def silent(**changes: object) -> Any:
     """A model whose blocks add nothing and whose embeddings are random, as is what is shifted in ahead of them."""
     model = build("modern", **NOTHING | {"zero_init": True} | changes).double().eval()
-    for parameter in (model.embed_tokens.weight, model.token_shift.mix):
+    for parameter in (model.embed_tokens.weight, *model.token_shift.mix):
         nn.init.normal_(parameter)
     return model
 
@@ -84,7 +84,7 @@ def test_with_zero_init_an_untied_head_gives_every_token_the_same_chance() -> No
 
 def test_without_zero_init_blocks_and_head_act_from_the_start() -> None:
     model = build("modern", zero_init=False, tie_weights=False)
-    assert [name for name, p in model.named_parameters() if not p.any() and not name.endswith("mix")] == []
+    assert [name for name, p in model.named_parameters() if not p.any() and ".mix." not in name] == []
 
 
 def test_the_softcap_bounds_logits_and_hardly_touches_small_ones() -> None:
@@ -109,7 +109,8 @@ def test_the_block_shift_reaches_exactly_that_far_back_in_a_feed_forward(reach: 
     model = silent(block_shift=reach, n_layer=1)
     for parameter in model.layers[0].mlp.parameters():
         nn.init.normal_(parameter)
-    nn.init.normal_(model.layers[0].mlp_shift.mix)
+    for parameter in model.layers[0].mlp_shift.mix:
+        nn.init.normal_(parameter)
     assert where_logits_change(model, 6) == list(range(6, 7 + reach))
 
 
@@ -173,3 +174,10 @@ def test_a_width_that_heads_of_pairs_do_not_divide_is_refused_with_a_remedy() ->
 def test_a_value_out_of_range_is_refused_by_its_path(name: str, value: object) -> None:
     with pytest.raises(cai.ConfigError, match=rf"model\.{name}.* but is '?{value}"):
         cai.compose(["model=modern", f"model.{name}={value}"])
+
+
+def test_shifts_are_vectors_that_no_optimizer_takes_for_a_matrix() -> None:
+    model = build("modern", token_shift=3, block_shift=2)
+    shapes = {tuple(p.shape) for name, p in model.named_parameters() if ".mix." in name}
+    assert shapes == {(model.embed_tokens.embedding_dim,)}
+    assert not [name for name, _ in build("modern", token_shift=0, block_shift=0).named_parameters() if "shift" in name]

@@ -201,3 +201,12 @@ def test_bf16_parameters_stay_bf16_and_move_as_fp32_ones_about() -> None:
     exact = after(3, Weights(torch.float32), optimizer_config("muon", **CHANGES).build)
     assert {p.dtype for p in rounded.values()} == {torch.bfloat16}
     torch.testing.assert_close({n: p.float() for n, p in rounded.items()}, exact, rtol=0.03, atol=0.03)
+
+
+def test_steps_are_counted_in_fp32_beside_bf16_parameters() -> None:
+    """In bf16 the count would stop at 256."""
+    model = Weights(torch.bfloat16)
+    optimizer = optimizer_config("muon").build(model)
+    set_gradients(model.parameters(), 0)
+    optimizer.step()
+    assert optimizer.state[model.vector]["step"].dtype == torch.float32

@@ -193,7 +193,7 @@ def test_samples_are_of_the_average(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["evaluation", "sampling"])
 def test_whoever_is_stopped_while_it_is_applied_saves_weights_and_average_apart(tmp_path: Path, place: str) -> None:
     whole, cut = (make_trainer(tmp_path / name, *AVERAGED, "trainer.sample_every=5") for name in ("whole", "cut"))
-    whole.updater.update = stop_after(whole, 10)  # type: ignore[method-assign]
+    whole.updater.update = stop_after(whole, 10)  # type: ignore[method-assign, assignment]
     ask_at(cut, place, 3 if place == "evaluation" else 2)  # both at step 10
     for trainer in (whole, cut):
         with pytest.raises(KeyboardInterrupt):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cai.model import decoder
 from cai.model.base import IGNORE_INDEX
@@ -147,7 +148,7 @@ def logits_made(model: nn.Module, ids: Tensor, targets: Tensor) -> int:
     """The largest number of elements of a tensor that ends in the vocabulary, on the way forward."""
     largest = 0
 
-    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+    class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             nonlocal largest
             out = func(*args, **(kwargs or {}))
@@ -155,7 +156,7 @@ def logits_made(model: nn.Module, ids: Tensor, targets: Tensor) -> int:
                 largest = max(largest, out.numel())
             return out
 
-    with Watch():
+    with Watch():  # type: ignore[no-untyped-call]
         model(ids, targets)
     return largest
 
