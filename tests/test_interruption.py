@@ -34,12 +34,8 @@ from tests.resuming import assert_equal_runs
 
 SIGTERM, SIGINT = signal.SIGTERM, signal.SIGINT
 STOPPED = (
-    *TINY,
-    "model.dropout=0.1",
-    "trainer.max_steps=8",
-    "trainer.sample_every=4",
-    "trainer.save_every=0",
-    "trainer.eval_max_tokens=512",
+    *(*TINY, "model.dropout=0.1", "trainer.max_steps=8", "trainer.eval_max_tokens=512"),
+    *("trainer.sample_every=4", "trainer.save_every=0"),
 )
 """Saves nothing by itself before its end; its evaluations are of two batches."""
 

@@ -183,7 +183,7 @@ class Trainer:
             self.progress, self._as_owed = progress, None
             if improved:
                 self.recorder.sync()
-                if True:
+                with self.updater.average.applied():
                     self.checkpoints.save_best(take_weights_alone(self))
             if ends or _due(progress.step, config.save_every):
                 self._save_last()
