@@ -1,7 +1,7 @@
 """How long until a model is as good as nanoGPT's: whole commands in alternation, then both checkpoints on every val token.
 
     git clone https://github.com/karpathy/nanoGPT
-    python benchmarks/time_to_loss.py --nanogpt nanoGPT --text input.txt [--seeds 5] [--experiment NAME] [overrides ...]
+    python benchmarks/time_to_loss.py --nanogpt nanoGPT --text input.txt [--seeds 5] [--experiment NAME ...] [overrides ...]
 
 nanoGPT runs its own scripts: `prepare.py`, then `train.py` with the recipe for CPUs that its README gives (2,000 steps of
 12 x 64 characters). CAI runs `cai train experiment=...` in an empty folder. Both counted from command to prompt, imports,
@@ -100,21 +100,23 @@ def main() -> None:
     parser.add_argument("--nanogpt", type=Path, required=True, help="a checkout of karpathy/nanoGPT")
     parser.add_argument("--text", type=Path, required=True, help="tiny Shakespeare, as nanoGPT downloads it")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--experiment", default="shakespeare_speedrun")
+    parser.add_argument("--experiment", action="append", help="one or several; by default shakespeare_speedrun")
     parser.add_argument("--only-cai", action="store_true", help="for tuning: leave nanoGPT out")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
-    words = [f"experiment={options.experiment}", *options.overrides]
-    sides: dict[str, list[dict[str, float]]] = {"nanoGPT": [], "cai": []}
+    experiments = options.experiment or ["shakespeare_speedrun"]
+    sides: dict[str, list[dict[str, float]]] = {name: [] for name in ("nanoGPT", *experiments)}
     for number in range(options.seeds):
         with tempfile.TemporaryDirectory() as scratch:
             if not options.only_cai:
                 copy = Path(scratch) / "nanogpt"
                 shutil.copytree(options.nanogpt, copy, ignore=shutil.ignore_patterns("out*", ".git"))
                 sides["nanoGPT"].append(nanogpt(copy, options.text.absolute(), 1337 + number))
-            own = Path(scratch) / "own"
-            own.mkdir()
-            sides["cai"].append(cai_run(own, options.text.absolute(), words, 1337 + number))
+            for name in experiments:
+                own = Path(scratch) / name
+                own.mkdir()
+                words = [f"experiment={name}", *options.overrides]
+                sides[name].append(cai_run(own, options.text.absolute(), words, 1337 + number))
         print({name: found[-1] for name, found in sides.items() if found}, file=sys.stderr)
     rows: list[list[object]] = [["side", "seconds", "tokens/s", "val loss", "worst", "parameters"]]
     for name, found in sides.items():
@@ -123,10 +125,13 @@ def main() -> None:
             mean = math.fsum(one["val_loss"] for one in found) / len(found)
             worst = max(one["val_loss"] for one in found)
             rows.append([name, f"{seconds:.1f}", speed, f"{mean:.4f}", f"{worst:.4f}", f"{found[0]['parameters']:,.0f}"])
-    pairs = list(zip(sides["cai"], sides["nanoGPT"], strict=False))
-    ratios = {key: median([a[key] / b[key] for a, b in pairs]) for key in ("seconds", "tokens_per_sec")} if pairs else {}
-    report("time_to_loss", rows, {"command": words, "runs": sides, "ratios": ratios})
-    print(*(f"{key}: {ratio:.3f} of nanoGPT's" for key, ratio in ratios.items()), sep="\n")
+    ratios = {}
+    for name in experiments:
+        if pairs := list(zip(sides[name], sides["nanoGPT"], strict=False)):
+            ratios[name] = {key: median([a[key] / b[key] for a, b in pairs]) for key in ("seconds", "tokens_per_sec")}
+    report("time_to_loss", rows, {"overrides": options.overrides, "runs": sides, "ratios": ratios})
+    for name, found in ratios.items():
+        print(f"{name}: {found['seconds']:.3f} of nanoGPT's seconds, {found['tokens_per_sec']:.2f} of its tokens/s")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ PEAK_TFLOPS = {
 OTHER_CHIP = re.compile(r"\b(Laptop|Ti|D|MIG)\b")
 """In a GPU's name: slower or faster than the one whose name it has, or a part of it."""
 
+CPU_INFO = Path("/proc/cpuinfo")
 CPU_TOPOLOGY = Path("/sys/devices/system/cpu")
 
 
@@ -43,6 +44,18 @@ def cpu_has_bf16() -> bool:
     """
     probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return any(probe() for probe in probes if probe)
+
+
+@functools.cache
+def onednn_is_faster() -> bool:
+    """Whether oneDNN multiplies fp32 matrices faster than MKL, PyTorch's choice: on AMD processors with AVX-512."""
+    is_there = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return is_there and torch.backends.cpu.get_cpu_capability() == "AVX512" and "AuthenticAMD" in _cpu_info()
+
+
+def _cpu_info() -> str:
+    """What Linux tells about the processor; nothing on other systems."""
+    return CPU_INFO.read_text(encoding="utf-8") if CPU_INFO.is_file() else ""
 
 
 def multiplies_bf16(device_type: str) -> bool:

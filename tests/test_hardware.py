@@ -191,3 +191,18 @@ def test_on_linux_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sys, "platform", "linux")
     keep_freed_memory()
     assert told == []
+
+
+@pytest.mark.parametrize(
+    ("vendor", "capability", "faster"),
+    [("AuthenticAMD", "AVX512", True), ("AuthenticAMD", "AVX2", False), ("GenuineIntel", "AVX512", False)],
+)
+def test_onednn_is_taken_on_amd_processors_with_avx512(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, vendor: str, capability: str, faster: bool
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nvendor_id\t: {vendor}\n")
+    monkeypatch.setattr(hardware, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert hardware.onednn_is_faster.__wrapped__() is faster
+    monkeypatch.setattr(hardware, "CPU_INFO", tmp_path / "missing")
+    assert hardware.onednn_is_faster.__wrapped__() is False

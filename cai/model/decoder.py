@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from cai.model.linear import linear
 from cai.model.loss import next_token_loss, soft_cap
 
 LARGE = 2**25
@@ -47,7 +48,7 @@ class Decoder(nn.Module, ABC):
             )
         x = self.hidden(ids)  # (B, T, C)
         if targets is None:
-            return soft_cap(nn.functional.linear(x, self.head_weight()), self.logit_softcap)  # (B, T, V)
+            return soft_cap(linear(x, self.head_weight()), self.logit_softcap)  # (B, T, V)
         weight = self.head_weight()
         chunked = targets.numel() * len(weight) > LARGE if self.chunked_loss is None else self.chunked_loss
         return next_token_loss(x.flatten(0, 1), weight, targets.flatten(), self.logit_softcap, chunked=chunked)

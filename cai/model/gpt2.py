@@ -16,6 +16,7 @@ from cai.dropout import Dropout
 from cai.model.base import ModelConfig, PositiveInt, Probability, must_be_multiple
 from cai.model.decoder import Decoder
 from cai.model.layers import attend, merge_heads, split_heads
+from cai.model.linear import Linear
 
 
 class GPT2Config(ModelConfig):
@@ -41,8 +42,8 @@ class CausalSelfAttention(nn.Module):
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
         self.head_dim = config.n_embd // config.n_head
-        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)
-        self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
+        self.c_attn = Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)
+        self.c_proj = Linear(config.n_embd, config.n_embd, bias=config.bias)
         self.attn_dropout = Dropout(config.dropout)
         self.resid_dropout = Dropout(config.dropout)
 
@@ -58,8 +59,8 @@ class MLP(nn.Module):
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
-        self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd, bias=config.bias)
-        self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd, bias=config.bias)
+        self.c_fc = Linear(config.n_embd, 4 * config.n_embd, bias=config.bias)
+        self.c_proj = Linear(4 * config.n_embd, config.n_embd, bias=config.bias)
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,7 +95,7 @@ class GPT2(Decoder):
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd, bias=config.bias)
         # A tied head is wte itself, not a second name for it: nothing to keep in step when counting, saving or decaying.
-        self.lm_head = None if config.tie_weights else nn.Linear(config.n_embd, vocab_size, bias=False)
+        self.lm_head = None if config.tie_weights else Linear(config.n_embd, vocab_size, bias=False)
         self._init_weights(config)
 
     def _init_weights(self, config: GPT2Config) -> None:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cai.dropout import Dropout
+from cai.model.linear import Linear
 from cai.model.passes import rms_norm, rotate
 
 SHORT = 128
@@ -86,9 +87,9 @@ class SwiGLU(nn.Module):
 
     def __init__(self, n_embd: int, intermediate_size: int) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(n_embd, intermediate_size, bias=False)
-        self.up_proj = nn.Linear(n_embd, intermediate_size, bias=False)
-        self.down_proj = nn.Linear(intermediate_size, n_embd, bias=False)
+        self.gate_proj = Linear(n_embd, intermediate_size, bias=False)
+        self.up_proj = Linear(n_embd, intermediate_size, bias=False)
+        self.down_proj = Linear(intermediate_size, n_embd, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))

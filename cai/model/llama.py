@@ -13,6 +13,7 @@ from cai.dropout import Dropout
 from cai.model.base import ModelConfig, PositiveFloat, PositiveInt, Probability, must_be_multiple
 from cai.model.decoder import Decoder
 from cai.model.layers import RMSNorm, Rotary, SwiGLU, attend, merge_heads, split_heads
+from cai.model.linear import Linear
 
 
 class LlamaConfig(ModelConfig):
@@ -44,10 +45,10 @@ class LlamaAttention(nn.Module):
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         self.head_dim = config.head_dim
-        self.q_proj = nn.Linear(config.n_embd, config.n_head * config.head_dim, bias=False)
-        self.k_proj = nn.Linear(config.n_embd, config.n_kv_head * config.head_dim, bias=False)
-        self.v_proj = nn.Linear(config.n_embd, config.n_kv_head * config.head_dim, bias=False)
-        self.o_proj = nn.Linear(config.n_head * config.head_dim, config.n_embd, bias=False)
+        self.q_proj = Linear(config.n_embd, config.n_head * config.head_dim, bias=False)
+        self.k_proj = Linear(config.n_embd, config.n_kv_head * config.head_dim, bias=False)
+        self.v_proj = Linear(config.n_embd, config.n_kv_head * config.head_dim, bias=False)
+        self.o_proj = Linear(config.n_head * config.head_dim, config.n_embd, bias=False)
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, rotary: Rotary) -> Tensor:
@@ -93,7 +94,7 @@ class Llama(Decoder):
         self.layers = nn.ModuleList(self.block(config) for _ in range(config.n_layer))
         self.norm = RMSNorm(config.n_embd, config.norm_eps)
         self.rotary = Rotary(config.block_size, config.head_dim, config.rope_base)
-        self.lm_head = None if config.tie_weights else nn.Linear(config.n_embd, vocab_size, bias=False)
+        self.lm_head = None if config.tie_weights else Linear(config.n_embd, vocab_size, bias=False)
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from cai.model.base import IGNORE_INDEX
+from cai.model.linear import linear
 
 CHUNK_BYTES = 2**25
 """Of logits in one chunk that are computed twice. Large enough for the matrix products to run at full speed."""
@@ -39,7 +40,7 @@ def next_token_loss(x: Tensor, weight: Tensor, targets: Tensor, softcap: float =
 def _loss_of_chunk(x: Tensor, weight: Tensor, targets: Tensor, softcap: float) -> Tensor:
     if torch.is_autocast_enabled(x.device.type):  # not its own cast, which all chunks share, their gradients added in 8 bits
         weight = weight.to(torch.get_autocast_dtype(x.device.type))
-    logits = F.linear(x, weight)
+    logits = linear(x, weight)
     if logits.dtype in (torch.bfloat16, torch.float16):
         logits = logits.float()  # a sum over thousands of targets needs more than their 8 to 11 bits
     return F.cross_entropy(soft_cap(logits, softcap), targets, ignore_index=IGNORE_INDEX, reduction="sum")

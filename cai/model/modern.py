@@ -24,6 +24,7 @@ from cai.model.base import (
 )
 from cai.model.decoder import Decoder
 from cai.model.layers import Rotary, attend, merge_heads, split_heads
+from cai.model.linear import Linear
 from cai.model.passes import rms_norm, shift_in, squared_relu
 
 EPS = 1e-6
@@ -83,10 +84,10 @@ class Attention(nn.Module):
         super().__init__()
         self.head_dim = config.n_embd // config.n_head
         self.qk_norm = config.qk_norm
-        self.q_proj = nn.Linear(config.n_embd, config.n_embd, bias=False)
-        self.k_proj = nn.Linear(config.n_embd, config.n_embd, bias=False)
-        self.v_proj = nn.Linear(config.n_embd, config.n_embd, bias=False)
-        self.o_proj = nn.Linear(config.n_embd, config.n_embd, bias=False)
+        self.q_proj = Linear(config.n_embd, config.n_embd, bias=False)
+        self.k_proj = Linear(config.n_embd, config.n_embd, bias=False)
+        self.v_proj = Linear(config.n_embd, config.n_embd, bias=False)
+        self.o_proj = Linear(config.n_embd, config.n_embd, bias=False)
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, rotary: Rotary, more_values: Tensor | None) -> Tensor:
@@ -106,8 +107,8 @@ class MLP(nn.Module):
 
     def __init__(self, config: ModernConfig) -> None:
         super().__init__()
-        self.up_proj = nn.Linear(config.n_embd, 4 * config.n_embd, bias=False)
-        self.down_proj = nn.Linear(4 * config.n_embd, config.n_embd, bias=False)
+        self.up_proj = Linear(config.n_embd, 4 * config.n_embd, bias=False)
+        self.down_proj = Linear(4 * config.n_embd, config.n_embd, bias=False)
         self.activation = ACTIVATIONS[config.activation]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -146,7 +147,7 @@ class Modern(Decoder):
         self.token_shift = TokenShift(config.n_embd, config.token_shift)
         self.layers = nn.ModuleList(Block(config, vocab_size) for _ in range(config.n_layer))
         self.rotary = Rotary(config.block_size, config.n_embd // config.n_head, config.rope_base)
-        self.lm_head = None if config.tie_weights else nn.Linear(config.n_embd, vocab_size, bias=False)
+        self.lm_head = None if config.tie_weights else Linear(config.n_embd, vocab_size, bias=False)
         self._init_weights(config)
 
     def _init_weights(self, config: ModernConfig) -> None:

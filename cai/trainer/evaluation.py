@@ -14,9 +14,6 @@ from cai.errors import TrainingError
 if TYPE_CHECKING:
     from cai.trainer.update import Updater
 
-LARGER = 2
-"""Times the sequences of a training pass: without a backward pass to keep things for, they need less memory."""
-
 log = logging.getLogger(__name__)
 
 
@@ -32,7 +29,7 @@ class Evaluation:
 
 def evaluate(updater: Updater, step: int, max_tokens: int | None) -> Evaluation:
     """The model of ``updater`` as it is after ``step`` updates. Raises ``TrainingError`` if its loss is no number."""
-    loss = updater.micro_batch.fit(lambda: mean_loss(updater, max_tokens))
+    loss = mean_loss(updater, max_tokens)
     val = updater.dataset.shards.val
     result = Evaluation(loss, loss / math.log(2) * val.tokens / val.bytes)
     log.info("step %d: val loss %.4f, %.4f bits per byte", step, result.loss, result.bits_per_byte)
@@ -44,16 +41,21 @@ def evaluate(updater: Updater, step: int, max_tokens: int | None) -> Evaluation:
     return result
 
 
-@torch.no_grad()
 def mean_loss(updater: Updater, max_tokens: int | None) -> float:
     """Mean loss over every validation target (or the first ``max_tokens``), weighted by targets, not by batches.
 
     The model (compiled or not) is left in evaluation mode.
     """
+    return updater.micro_batch.fit_forward(lambda size: _pass_over(updater, max_tokens, size))
+
+
+@torch.no_grad()
+def _pass_over(updater: Updater, max_tokens: int | None, size: int) -> float:
+    """``mean_loss``, ``size`` sequences at a time."""
     dataset, device = updater.dataset, updater.device
     updater.forward.eval()
     sums, count = [], 0
-    for x, y in dataset.val_batches(LARGER * updater.micro_batch.size, max_tokens):
+    for x, y in dataset.val_batches(size, max_tokens):
         with device.autocast():
             sums.append(updater.forward(device.put(torch.from_numpy(x)), device.put(torch.from_numpy(y))))
         count += int((y != dataset.ignore_index).sum())

@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+LARGER = 2
+"""Times the sequences of a training pass, in passes without gradients."""
+
 
 class MicroBatch:
     """The size of a forward pass. With ``auto`` it begins with the whole batch and halves whenever memory runs out."""
@@ -46,6 +49,18 @@ class MicroBatch:
                 reason = (str(error) or type(error).__name__).splitlines()[0]
             # Out of the `except` block: the error holds the frames, and they hold the memory.
             self._shrink(reason)
+
+    def fit_forward(self, work: Callable[[int], T]) -> T:
+        """``work(size)`` for passes without gradients, which keep nothing for a way back: with more sequences at once than
+        training takes, or as many if those do not fit."""
+        put_back = randomness.remember()
+        try:
+            return work(LARGER * self.size)
+        except BaseException as error:
+            put_back()
+            if not is_out_of_memory(error):
+                raise
+        return self.fit(lambda: work(self.size))
 
     def _shrink(self, reason: str) -> None:
         if not self.auto or self.size == 1:

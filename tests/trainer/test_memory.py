@@ -212,16 +212,17 @@ def test_what_was_found_is_logged_saved_and_where_a_resumed_run_begins(
 
 
 def test_an_evaluation_that_runs_out_of_memory_is_tried_again_smaller(tmp_path: Path) -> None:
-    plain = make_trainer(tmp_path / "plain", *BATCH, "trainer.micro_batch_size=1", "trainer.eval_every=2")
-    plain.fit()
+    """First as many sequences as training takes (which is enough for ``plain``), then fewer for both."""
+    plain = make_trainer(tmp_path / "plain", *BATCH, "trainer.micro_batch_size=2", "trainer.eval_every=2")
     trainer = make_trainer(tmp_path / "short", *BATCH, "trainer.eval_every=2")
 
     def refuse(module: nn.Module, args: tuple[Tensor, ...]) -> None:
         if not module.training and len(args[0]) > 2:
             raise OUT_OF_MEMORY[3]
 
-    trainer.model.register_forward_pre_hook(refuse)
-    trainer.fit()
+    for one in (plain, trainer):
+        one.model.register_forward_pre_hook(refuse)
+        one.fit()
     for tag in ("val/loss", "train/loss"):
         assert losses(tmp_path / "short", tag) == losses(tmp_path / "plain", tag) != {}
     states = [reached(one.checkpoints.last) for one in (plain, trainer)]
