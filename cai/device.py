@@ -140,6 +140,11 @@ class Device:
         """Of weights and optimizer state: single precision below autocast, double only for fp64."""
         return torch.float64 if self.precision == "fp64" else torch.float32
 
+    @property
+    def element_size(self) -> int:
+        """Bytes of a number in a forward pass."""
+        return {"fp64": 8, "fp32": 4, "bf16": 2, "fp16": 2}[self.precision]
+
     def autocast(self) -> AbstractContextManager[object]:
         """The context of forward passes."""
         if self.precision in ("fp32", "fp64"):

@@ -62,6 +62,7 @@ class Muon(torch.optim.Optimizer):
     def __init__(self, params: Any, **options: Any) -> None:
         # `fused` is read by PyTorch too: the step count of the fused kernel is a tensor, and is kept as one.
         super().__init__(params, {"weight_decay": 0.0, "orthogonal": False, "fused": True, **options})
+        self.rounds = multiplies_bf16(self.param_groups[0]["params"][0].device.type)  # once: the compiler cannot ask
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -86,7 +87,7 @@ class Muon(torch.optim.Optimizer):
             by_shape[tuple(sorted(p.shape))].append(index)
         for (short, long), indices in by_shape.items():
             batch = torch.stack([_wide(directions[i]) for i in indices])  # (N, short, long)
-            updates = orthogonalize(batch, group["ns_steps"]) * (group["lr"] * RMS * math.sqrt(long))
+            updates = orthogonalize(batch, group["ns_steps"], self.rounds) * (group["lr"] * RMS * math.sqrt(long))
             for i, update in zip(indices, updates, strict=True):
                 parameters[i].mul_(1 - group["lr"] * group["weight_decay"])
                 parameters[i].sub_(update if parameters[i].shape[0] == short else update.mT)
@@ -104,7 +105,7 @@ class Muon(torch.optim.Optimizer):
             [state["exp_avg_sq"] for state in states],
             [],
             [state["step"] for state in states],
-            fused=True,
+            fused=group["fused"],
             amsgrad=False,
             beta1=group["betas"][0],
             beta2=group["betas"][1],
@@ -115,14 +116,13 @@ class Muon(torch.optim.Optimizer):
         )
 
 
-def orthogonalize(matrices: Tensor, steps: int) -> Tensor:
+def orthogonalize(matrices: Tensor, steps: int, rounds: bool) -> Tensor:
     """The nearest half-orthogonal matrix to each of ``matrices (N, A, B)``, A ≤ B, about: singular values near 1, as Newton–
-    Schulz leaves them. In bfloat16 where the device has it in hardware, which is enough for it; else in fp32, as the
-    emulation is thirty times slower.
+    Schulz leaves them. ``rounds``: fp32 matrices are computed in bfloat16, which is enough for it, and where it is emulated
+    thirty times slower.
     """
     a, b, c = COEFFICIENTS
-    rounds = matrices.dtype == torch.float32 and multiplies_bf16(matrices.device.type)
-    x = matrices.bfloat16() if rounds else matrices
+    x = matrices.bfloat16() if rounds and matrices.dtype == torch.float32 else matrices
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)  # no singular value above 1
     for _ in range(steps):
         gram = x @ x.mT  # (N, A, A)

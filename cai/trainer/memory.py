@@ -24,13 +24,26 @@ LARGER = 2
 """Times the sequences of a training pass, in passes without gradients."""
 
 
-class MicroBatch:
-    """The size of a forward pass. With ``auto`` it begins with the whole batch and halves whenever memory runs out."""
+CACHE = 2**22
+"""Bytes of a layer's widest activations that a CPU still works on quickly (measured; its last cache holds a few of them)."""
 
-    def __init__(self, size: int | Literal["auto"], batch_size: int) -> None:
+
+def sequences_in_cache(model: nn.Module, block_size: int, element_size: int) -> int:
+    """How many sequences a CPU best takes at once, activations having ``element_size`` bytes: more are slower, as what they
+    leave behind goes to memory and back."""
+    widths = (m.out_features for name, m in model.named_modules() if isinstance(m, nn.Linear) and name != "lm_head")
+    return max(1, CACHE // (element_size * max(widths, default=1) * block_size))
+
+
+class MicroBatch:
+    """The size of a forward pass. With ``auto`` it begins with the whole batch, or a part that is ``at_most`` so large, and
+    halves whenever memory runs out.
+    """
+
+    def __init__(self, size: int | Literal["auto"], batch_size: int, at_most: int | None = None) -> None:
         self.auto = size == "auto"
         self.batch_size = batch_size
-        self.size = batch_size if size == "auto" else size
+        self.size = self._part(at_most or batch_size) if size == "auto" else size
 
     def fit(self, work: Callable[[], T]) -> T:
         """What ``work`` returns, called with an ever smaller ``size`` until it fits; each try draws the same numbers.
@@ -62,6 +75,10 @@ class MicroBatch:
                 raise
         return self.fit(lambda: work(self.size))
 
+    def _part(self, at_most: int) -> int:
+        """The largest divisor of the batch that is at most this."""
+        return max(n for n in range(1, min(at_most, self.batch_size) + 1) if self.batch_size % n == 0)
+
     def _shrink(self, reason: str) -> None:
         if not self.auto or self.size == 1:
             smaller = "Try trainer.micro_batch_size=auto, " if not self.auto else "Try "
@@ -70,7 +87,7 @@ class MicroBatch:
                 f" (trainer.micro_batch_size), but has not: {reason} {smaller}a smaller model.block_size, model.n_embd or"
                 " model.n_layer, or device.precision=bf16."
             )
-        before, self.size = self.size, max(n for n in range(1, self.size // 2 + 1) if self.batch_size % n == 0)
+        before, self.size = self.size, self._part(self.size // 2)
         log.warning("out of memory with trainer.micro_batch_size=%d; going on with %d", before, self.size)
         gc.collect()
         if torch.cuda.is_available():

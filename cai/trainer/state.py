@@ -88,8 +88,9 @@ def load_optimizer(optimizer: Optimizer, checkpoint: Checkpoint) -> None:
             f" the optimizer {len(groups)}."
         )
     for group, saved in zip(groups, checkpoint.state["groups"], strict=True):
-        # A rate that is a tensor, as for a compiled step, stays one: it is set before each step.
-        plain = {key: value for key, value in saved.items() if not isinstance(group.get(key), Tensor)}
+        # A rate that is a tensor, as for a compiled step, stays one: it is set before each step. And which kernel computes
+        # is this run's own choice.
+        plain = {key: value for key, value in saved.items() if key != "fused" and not isinstance(group.get(key), Tensor)}
         group |= {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
     optimizer.load_state_dict({"state": state, "param_groups": groups})
     for name, parameter in _parameters(optimizer):

@@ -14,7 +14,7 @@ from cai.dropout import keyed
 from cai.errors import ConfigError
 from cai.interruption import raise_if_overdue
 from cai.trainer.average import WeightAverage
-from cai.trainer.memory import MicroBatch, trade_memory
+from cai.trainer.memory import MicroBatch, sequences_in_cache, trade_memory
 from cai.trainer.nonfinite import FiniteGuard
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ class Updater:
         self.dataset = dataset
         self.device = device
         self.batch_size = config.batch_size
-        self.micro_batch = MicroBatch(config.micro_batch_size, config.batch_size)
+        at_most = sequences_in_cache(model, dataset.block_size, device.element_size) if device.type == "cpu" else None
+        self.micro_batch = MicroBatch(config.micro_batch_size, config.batch_size, at_most)
         self.grad_clip = config.grad_clip
         self.seed = seed
         self.scaler = device.grad_scaler()
@@ -87,6 +88,7 @@ class Updater:
         if device.compile_optimizer:
             for group in optimizer.param_groups:
                 group["lr"] = torch.tensor(group["lr"])  # a plain number would be compiled in, anew for each step
+                group["fused"] = False  # PyTorch's fused kernels are not compiled: it would have no effect
             optimizer.step = torch.compile(optimizer.step)  # type: ignore[assignment, method-assign]
         self.guard = FiniteGuard(
             [name for name, p in model.named_parameters() if p.requires_grad],

@@ -116,9 +116,9 @@ def test_a_matrix_and_its_transpose_are_one_batch(monkeypatch: pytest.MonkeyPatc
     shapes = []
     original = muon.orthogonalize
 
-    def recording(matrices: Tensor, steps: int) -> Tensor:
+    def recording(matrices: Tensor, steps: int, rounds: bool) -> Tensor:
         shapes.append(tuple(matrices.shape))
-        return original(matrices, steps)
+        return original(matrices, steps, rounds)
 
     monkeypatch.setattr(muon, "orthogonalize", recording)
     after(1, Weights(), optimizer_config("muon").build)
@@ -139,47 +139,64 @@ def test_a_matrix_in_a_batch_moves_as_it_does_alone() -> None:
 @pytest.mark.parametrize("size", [1e-5, 1.0, 1e5])
 def test_singular_values_of_an_orthogonalized_matrix_are_near_one(shape: tuple[int, int], size: float) -> None:
     matrices = size * torch.randn(3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    values = torch.linalg.svdvals(muon.orthogonalize(matrices, 5))
+    values = torch.linalg.svdvals(muon.orthogonalize(matrices, 5, rounds=False))
     assert float(values.min()) > 0.6
     assert float(values.max()) < 1.3
 
 
 def test_a_matrix_of_zeros_has_an_update_of_zeros_and_disturbs_no_other() -> None:
     matrices = torch.stack([torch.zeros(4, 6), torch.ones(4, 6)])
-    zero, other = muon.orthogonalize(matrices, 5)
+    zero, other = muon.orthogonalize(matrices, 5, rounds=False)
     assert not zero.any()
-    torch.testing.assert_close(other, muon.orthogonalize(torch.ones(1, 4, 6), 5)[0])
+    torch.testing.assert_close(other, muon.orthogonalize(torch.ones(1, 4, 6), 5, rounds=False)[0])
 
 
 def test_what_is_orthogonalized_is_not_overwritten() -> None:
     matrices = torch.randn(2, 4, 6)
     kept = matrices.clone()
-    muon.orthogonalize(matrices, 5)
+    muon.orthogonalize(matrices, 5, rounds=False)
     assert torch.equal(matrices, kept)
+
+
+@pytest.mark.parametrize("rounds", [True, False])
+def test_rounded_to_bf16_it_is_about_the_same(rounds: bool) -> None:
+    matrices = torch.randn(2, 8, 12, generator=torch.Generator().manual_seed(0))
+    result = muon.orthogonalize(matrices, 5, rounds=rounds)
+    exact = muon.orthogonalize(matrices.double(), 5, rounds=False)
+    assert result.dtype == torch.float32
+    assert torch.equal(result, result.bfloat16().float()) == rounds
+    error = float((result.double() - exact).norm() / exact.norm())
+    assert error < (0.03 if rounds else 1e-5)
 
 
 @pytest.mark.parametrize("in_hardware", [True, False])
 def test_bf16_is_used_where_the_device_multiplies_it(monkeypatch: pytest.MonkeyPatch, in_hardware: bool) -> None:
-    asked = []
+    asked: list[object] = []
+    used: list[bool] = []
 
     def answer(device_type: str) -> bool:
         asked.append(device_type)
         return in_hardware
 
+    def orthogonalize(matrices: torch.Tensor, steps: int, rounds: bool) -> torch.Tensor:
+        used.append(rounds)
+        return matrices
+
     monkeypatch.setattr(muon, "multiplies_bf16", answer)
-    matrices = torch.randn(2, 8, 12, generator=torch.Generator().manual_seed(0))
-    result = muon.orthogonalize(matrices, 5)
-    exact = muon.orthogonalize(matrices.double(), 5)
-    assert (asked, result.dtype) == (["cpu"], torch.float32)
-    assert torch.equal(result, result.bfloat16().float()) == in_hardware
-    error = float((result.double() - exact).norm() / exact.norm())
-    assert error < (0.03 if in_hardware else 1e-5)
+    monkeypatch.setattr(muon, "orthogonalize", orthogonalize)
+    parameter = torch.nn.Parameter(torch.randn(8, 12))
+    optimizer = muon.Muon(
+        [{"params": [("w", parameter)], "orthogonal": True}], lr=0.1, momentum=0.9, nesterov=True, ns_steps=5
+    )
+    for _ in range(2):
+        parameter.grad = torch.randn(8, 12)
+        optimizer.step()
+    assert (asked, used) == (["cpu"], [in_hardware, in_hardware])
 
 
-def test_float64_is_never_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(muon, "multiplies_bf16", lambda device: True)
+def test_float64_is_never_rounded() -> None:
     matrix = torch.randn(8, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    result = muon.orthogonalize(matrix[None], 5)[0]
+    result = muon.orthogonalize(matrix[None], 5, rounds=True)[0]
     torch.testing.assert_close(result, by_svd(matrix, 5), rtol=1e-10, atol=1e-10)
 
 

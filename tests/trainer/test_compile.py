@@ -113,15 +113,16 @@ def test_a_run_may_be_compiled_or_not_from_any_step_on(
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # of the import alone
+@pytest.mark.parametrize("optimizer", ["adamw", "muon", "lion"])
 def test_really_compiled_it_computes_the_same_and_compiles_nothing_anew_for_another_rate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
 ) -> None:
     # Traced and differentiated by the compiler; only the C++ that Inductor would write of it, for half a minute, is not.
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
     torch._dynamo.reset()
     counters = torch._dynamo.utils.counters["stats"]
     plain, compiled = (
-        make_trainer(tmp_path / name, "optimizer=lion", "optimizer.lr=0.001", "model.dropout=0.2", *words)
+        make_trainer(tmp_path / name, f"optimizer={optimizer}", "optimizer.lr=0.001", "model.dropout=0.2", *words)
         for name, words in (("plain", ()), ("compiled", BOTH))
     )
     graphs = [counters["unique_graphs"]]
