@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import statistics
 import sys
@@ -97,7 +98,8 @@ def record() -> None:
             losses.setdefault(name, []).append(facts["metrics"]["val/loss"])
             rows.append((name, seed, facts["parameters"]["total"], f"{losses[name][-1]:.4f}"))
             if seed == SEEDS[0]:
-                shutil.copyfile(run / "config.yaml", HERE / "configs" / f"{name}.yaml")
+                config = re.sub(r"^  path: .*", "  path: input.txt", (run / "config.yaml").read_text(), flags=re.M)
+                (HERE / "configs" / f"{name}.yaml").write_text(config)
     with (HERE / "losses.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("variant", "seed", "parameters", "val_loss"), *rows])
     base = statistics.fmean(losses["reference"])

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import shutil
+import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,8 @@ def record(
     bits = metrics["val/bits_per_byte"]
     total = facts["parameters"]["total"]
     rows.append([side, rate, minutes, steps, facts["seconds"], total, f"{metrics['val/loss']:.4f}", f"{bits:.4f}"])
-    shutil.copyfile(facts["directory"] / "config.yaml", HERE / "configs" / f"{side}_{rate}_{minutes:g}min.yaml")
+    config = re.sub(r"^  path: .*", "  path: krv.txt", (facts["directory"] / "config.yaml").read_text(), flags=re.M)
+    (HERE / "configs" / f"{side}_{rate}_{minutes:g}min.yaml").write_text(config)
     print(*rows[-1])
     return float(bits)
 
