@@ -10,17 +10,14 @@ Prints a table and writes `quickstart.json` into the current folder.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
-import torch
+from measuring import machine
 
 from cai.config.roots import TrainConfig
 from cai.data.base import share_of
@@ -47,22 +44,19 @@ def main() -> None:
         metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         validation = [entry["val/loss"] for entry in metrics if "val/loss" in entry]
         figures |= {"val_loss_first": validation[0], "val_loss_last": validation[-1], **answer_scores(run)}
-    figures |= {
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "date": datetime.now(UTC).date().isoformat(),
-    }
+    figures |= machine()
     Path("quickstart.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     for name, value in figures.items():
-        print(f"{name:<18}{value}")
+        print(f"{name:<20}{value}")
 
 
 def answer_scores(run: Path) -> dict[str, object]:
     """Shares over ``QUESTIONS`` questions, one for each unseen organisation, decoded greedily."""
     from cai.device import DeviceConfig
 
-    device = DeviceConfig(type="cpu", precision="fp32", compile=False, threads=0, deterministic=False).build()
+    device = DeviceConfig(
+        type="cpu", precision="fp32", compile=False, compile_optimizer=False, threads=0, deterministic=False
+    ).build()
     loaded = load_trained(run, "best", device)
     greedy = GenerationConfig(temperature=0.0, top_k=0, max_new_tokens=250)
     generator = greedy.build(loaded.model, loaded.tokenizer, device)
