@@ -1,6 +1,7 @@
 """GPT-2 with AdamW against `modern` with Muon on the Korean Bible, equal wall-clock, a learning-rate sweep for both.
 
-    python experiments/korean_bible/run.py path/to/krv.txt [--size mini] [--sweep-minutes 2] [--final-minutes 10]
+    python experiments/korean_bible/run.py path/to/krv.txt [--size mini] [--tokenizer char] [--sweep-minutes 2]
+        [--final-minutes 10]
 
 Both sides have the same text, tokenizer, size, batch and schedule. First their speed is measured in alternation; steps are
 then chosen so that each run computes for the given time. Every rate of RATES is tried for the shorter time, the best for
@@ -21,17 +22,17 @@ from cai.cli import main as cai
 
 HERE = Path(__file__).parent
 COMMON = [
-    *("data=text", "data.separator=blank_line", "tokenizer.vocab_size=4096", "schedule=wsd", "schedule.decay_ratio=0.6"),
+    *("data=text", "data.separator=blank_line", "schedule=wsd", "schedule.decay_ratio=0.6"),
     *("schedule.min_lr_ratio=0.0", "schedule.warmup_steps=50", "trainer.batch_size=16", "trainer.log_every=100"),
     *("trainer.eval_every=0", "trainer.save_every=0", "trainer.sample_every=0", "trainer.samples=0", "device=cpu"),
 ]
 SIDES = {
     "gpt2_adamw": ["model=gpt2_{size}", "optimizer=adamw"],
-    "modern_muon": ["model=modern_{size}", "optimizer=muon"],
+    "modern_muon": ["model=modern_{size}", "optimizer=muon", "model.block_shift=2", "optimizer.vector_lr_ratio=4.0"],
 }
 RATES = {
-    "gpt2_adamw": [1e-3, 2e-3, 4e-3, 8e-3],
-    "modern_muon": [2.5e-3, 5e-3, 1e-2, 2e-2],
+    "gpt2_adamw": [5e-4, 1e-3, 2e-3, 4e-3],
+    "modern_muon": [5e-3, 1e-2, 2e-2],
 }
 
 
@@ -47,14 +48,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("text")
     parser.add_argument("--size", default="mini")
+    parser.add_argument("--tokenizer", default="char")
     parser.add_argument("--sweep-minutes", type=float, default=2)
     parser.add_argument("--final-minutes", type=float, default=10)
     options = parser.parse_args()
     words = {side: [w.format(size=options.size) for w in own] + COMMON for side, own in SIDES.items()}
-    words = {side: [*own, f"data.path={options.text}"] for side, own in words.items()}
+    shared = [f"data.path={options.text}", f"tokenizer={options.tokenizer}"]
+    words = {side: [*own, *shared] for side, own in words.items()}
 
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
-    for _ in range(3):
+    for _ in range(2):
         for side in SIDES:
             facts = train(f"korean_speed_{side}", [*words[side], "trainer.max_steps=40", "trainer.eval_max_tokens=256"])
             seconds[side].append(facts["seconds"] / 40)
@@ -70,7 +73,7 @@ def main() -> None:
         best = min(found, key=lambda rate: found[rate])
         record(side, best, options.final_minutes, words, a_step, rows)
     with (HERE / "losses.csv").open("w", newline="") as file:
-        head = ("side", "lr", "minutes", "steps", "seconds", "parameters", "val_loss", "bits_per_byte")
+        head = ("side", "options", "lr", "minutes", "steps", "seconds", "parameters", "val_loss", "bits_per_byte")
         csv.writer(file).writerows([head, *rows])
     print("\n".join("  ".join(str(cell) for cell in row) for row in rows))
 
@@ -84,7 +87,8 @@ def record(
     metrics = facts["metrics"]
     bits = metrics["val/bits_per_byte"]
     total = facts["parameters"]["total"]
-    rows.append([side, rate, minutes, steps, facts["seconds"], total, f"{metrics['val/loss']:.4f}", f"{bits:.4f}"])
+    options = " ".join(SIDES[side][2:])
+    rows.append([side, options, rate, minutes, steps, facts["seconds"], total, f"{metrics['val/loss']:.4f}", f"{bits:.4f}"])
     config = re.sub(r"^  path: .*", "  path: krv.txt", (facts["directory"] / "config.yaml").read_text(), flags=re.M)
     (HERE / "configs" / f"{side}_{rate}_{minutes:g}min.yaml").write_text(config)
     print(*rows[-1])
