@@ -16,6 +16,8 @@ VERBS = {
     "generate": "write on from a question or a prompt with a trained run",
     "resume": "go on with a run that was interrupted or failed, to the bit",
     "reproduce": "run a saved config again and compare code, data and every loss",
+    "prepare": "tokenizer and token shards alone, with a report; train finds them in the cache",
+    "inspect": "look at a tokenizer (figures, a text's tokens; -m compares) or at data (documents, tokens, rows)",
 }
 
 EXAMPLES = """\
@@ -39,7 +41,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"cai {version('cai')}")
         return 0
     if words[0] not in VERBS:
-        from cai.config.validate import did_you_mean
+        from cai.spelling import did_you_mean
 
         close = did_you_mean(words[0], VERBS)
         hint = f" Did you mean {close[0]}?" if close else ""

@@ -28,11 +28,12 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from cai.config.base import Config
-from cai.config.validate import Validation, did_you_mean, leaf_paths
+from cai.config.validate import Validation, leaf_paths
 from cai.errors import ConfigError
 from cai.grammar import check_hydra_overrides, expand, read_overrides
 from cai.overrides import Arguments, parse_arguments, quote, refuse_sweep
 from cai.resources import conf_folder
+from cai.spelling import did_you_mean
 
 C = TypeVar("C", bound=Config)
 
@@ -134,6 +135,10 @@ class HydraSession(AbstractContextManager["HydraSession"]):
     def _is_group(self, override: Override) -> bool:
         return "." not in override.key_or_group and override.key_or_group in self.loader.list_groups("")
 
+    def _package(self, override: Override) -> str:
+        """Where in the tree a choice is added, if not at its group's own place: ``+data@data.sources.a=text``."""
+        return f"@{override.package}" if override.package else ""
+
     def _choices(self, overrides: list[Override]) -> tuple[tuple[str, ...], set[str]]:
         """The group choices that exist, as text; and the groups whose choice does not, each noted as a problem."""
         good, unusable = [], set()
@@ -145,7 +150,8 @@ class HydraSession(AbstractContextManager["HydraSession"]):
             if override.is_delete():
                 good.append(f"~{group}")  # validation says so if the group is needed
             elif choice in options:
-                good.append(f"{group}={choice}")
+                package = self._package(override)
+                good.append(f"{'+' if package else ''}{group}{package}={choice}")
             else:
                 close = did_you_mean(str(choice), options)
                 hint = f" Did you mean {close[0]}?" if close else " Leave it out to keep what the root YAML chooses."

@@ -11,7 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from cai.config.validate import did_you_mean, leaf_paths
+from cai.config.validate import leaf_paths
+from cai.spelling import did_you_mean
 
 DERIVED = {
     "hydra.run.dir": "is derived, as <output_dir>/<name>/<date_time>. Set name or output_dir.",

@@ -47,6 +47,23 @@ Run a saved config again in a new directory and compare config, data, code, envi
   PYTHONPATH=copied_run/code cai reproduce copied_run trust=my_package   with the components it was trained with
 
 Exit code 0: all losses are equal to the bit. 3: within reproduce.tolerance. 4: they part; it says where and how far.""",
+    "prepare": """\
+Learn the tokenizer and write the token shards that `cai train` with the same words would, and print a report.
+
+  cai prepare data=text data.path=my/ tokenizer.vocab_size=8000
+  cai prepare -m data=text data.path=my/ tokenizer.vocab_size=4000,8000
+
+Takes all groups and options of `cai train`. A preparation that is killed goes on where it was.""",
+    "inspect": """\
+A look at a tokenizer: its figures, its vocabulary, and a text's tokens. Or at data, at any stage.
+
+  cai inspect tokenizer run=last text="가온솔병원 전화 02-2345-6789"        a run's, over its validation text
+  cai inspect tokenizer path=tokenizer.json text="안녕하세요" ids=true     a file's, also of another program
+  cai inspect tokenizer data=text data.path=my.txt tokenizer.vocab_size=8000   what `cai train` would learn, and keeps
+  cai inspect tokenizer -m tokenizer.vocab_size=8000,16000,24000 data=text data.path=my.txt   a table to choose by
+  cai inspect data data=text data.path=my.txt stage=rows count=5          stages: read, cleaned, varied, tokens, rows
+
+Without run= and path= all groups and options of `cai train` can be given; what is learned is found again by `cai train`.""",
 }
 
 
@@ -57,7 +74,7 @@ def verb_help(verb: str) -> str:
     if root.is_file():
         groups = _groups_of(root)
         choices = "\n".join(f"  {group:<12}{', '.join(choices_of(group))}" for group in groups)
-        parts.append(f"Groups and their choices:\n\n{choices}")
+        parts += [f"Groups and their choices:\n\n{choices}"] * bool(groups)
         text = root.read_text(encoding="utf-8")
         parts.append("Options:\n\n" + "\n".join(f"  {line}" for line in text.rpartition("\n\n")[2].splitlines()))
         for group, default in groups.items():
@@ -79,8 +96,24 @@ def _groups_of(root: Path) -> dict[str, str]:
 
 
 def _indented(path: Path) -> str:
-    """A YAML's options with their comments; one that only names another (``defaults: [x]``) is followed."""
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith(("#", "_target_"))]
-    if lines[:1] == ["defaults:"] and len(lines) == 2:
-        return _indented(path.with_name(f"{lines[1].strip().removeprefix('- ')}.yaml"))
-    return "\n".join(f"  {line}" for line in lines)
+    """A YAML's options with their comments, those of the YAMLs that it is made of included."""
+    return "\n".join(f"  {line}" for option in _options(path).values() for line in option)
+
+
+def _options(path: Path) -> dict[str, list[str]]:
+    """Top-level option → its lines; what a YAML says itself takes the place of what its ``defaults`` say."""
+    options: dict[str, list[str]] = {}
+    option: list[str] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith(" "):
+            option.append(line)
+        elif line and not line.startswith("#"):
+            option = options[line.partition(":")[0]] = [line]
+    inherited: dict[str, list[str]] = {}
+    for line in options.pop("defaults", [""])[1:]:
+        name = line.strip().removeprefix("- ").partition("@")[0]
+        if name != "_self_":
+            inherited |= _options(path.parent / f"{name}.yaml")
+    options.pop("_target_", None)
+    inherited.pop("_target_", None)
+    return inherited | options

@@ -60,6 +60,14 @@ def document_parts(question: str, document: str, answer: str) -> tuple[Part, ...
     return (*prompt_parts(question, document), rest, ANSWER_END)
 
 
+def answer_start(parts: Sequence[Part]) -> int | None:
+    """How many parts come before what an answer says: all up to ``[ANSWER]`` and the fixed beginning after it."""
+    answer = find_tag(parts, ANSWER)
+    if answer is None:
+        return None
+    return answer + (2 if parts[answer + 1 : answer + 2] == (ANSWER_START,) else 1)
+
+
 def find_tag(parts: Sequence[Part], tag: Tag) -> int | None:
     """Where ``tag`` stands first, or ``None``. Ordinary text that spells it does not count, though it compares equal."""
     return next((i for i, part in enumerate(parts) if isinstance(part, Tag) and part == tag), None)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from cai.errors import ConfigError
 
-VERBATIM = frozenset({"question", "doc", "prompt", "file", "run", "out", "path", "name", "output_dir"})
+VERBATIM = frozenset({"question", "doc", "prompt", "text", "file", "run", "out", "path", "name", "output_dir"})
 """Keys whose values are texts of the user's: Hydra's grammar would refuse them, read a list, or make a sweep."""
 
 FLAGS = ("-m", "--multirun", "--config-dir", "-h", "--help")
@@ -86,10 +86,18 @@ def _sort(word: str, arguments: Arguments) -> None:
         arguments.trusted += [package.strip() for package in value.split(",") if package.strip()]
         return
     arguments.typed.append(word)
-    if not word.startswith("~") and (key in VERBATIM or key.endswith(".path")):
+    if not word.startswith("~") and (key in VERBATIM or key.endswith((".path", ".template", ".marker"))):
         arguments.verbatim[key] = value
     else:
-        arguments.rest.append(word)
+        arguments.rest.append(_quoted(word))
+
+
+def _quoted(word: str) -> str:
+    """``key=값`` as ``key='값'``, and each value of a sweep by itself: Hydra's grammar has no letters but those of ASCII."""
+    key, equals, value = word.partition("=")
+    if value.isascii() or not re.fullmatch(r"[\w .,/+-]*", value):
+        return word
+    return key + equals + ",".join(part if part.isascii() else f"'{part}'" for part in value.split(","))
 
 
 def refuse_sweep(arguments: Arguments, verb: str) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from cai.config.roots import TrainConfig
+from cai.data.report import describe_report
 from cai.model.base import ModelConfig
 from cai.model.decoder import Decoder
 from cai.schedule.base import ScheduleConfig
-from cai.tokens.shards import Shards
+from cai.tokenizer.report import TokenizerReport
+from cai.tokens.batches import TokenDataset
+from cai.tokens.shards import DROPPED, Shards
 from cai.trainer.trainer import Trainer
 
 
@@ -34,20 +37,17 @@ def flops_per_token(model: nn.Module, config: ModelConfig) -> float:
     return 6.0 * (computing + head) + 12.0 * getattr(config, "n_layer", 0) * width * config.block_size
 
 
-def describe_plan(config: TrainConfig, trainer: Trainer, *, note: str, seconds: float) -> str:
+def describe_plan(config: TrainConfig, trainer: Trainer, gate: TokenizerReport, *, note: str, seconds: float) -> str:
     """The plan as aligned lines, warnings last. ``note`` is the data's, ``seconds`` the expected duration."""
     shards, device = trainer.dataset.shards, trainer.device
     parameters = count_parameters(trainer.model)
-    train, val = shards.train, shards.val
+    train = shards.train
     tokens_per_step = config.trainer.batch_size * config.model.block_size
     epochs = trainer.max_steps * config.trainer.batch_size / trainer.dataset.n_windows
     rows = [
-        ("documents", f"{train.documents:,} train + {val.documents:,} val ({(train.bytes + val.bytes) / 1e6:.1f} MB)"),
-        (
-            "tokens",
-            f"{train.tokens:,} train + {val.tokens:,} val, vocabulary {shards.vocab_size:,},"
-            f" {train.bytes / train.tokens:.2f} bytes per token",
-        ),
+        *data_rows(shards),
+        ("tokenizer", gate.summary()),
+        *rows_of(trainer.dataset),
         (
             "parameters",
             f"{parameters['total']:,} ({parameters['without_embeddings']:,} without embeddings),"
@@ -64,9 +64,67 @@ def describe_plan(config: TrainConfig, trainer: Trainer, *, note: str, seconds: 
     if device.type == "cuda" and not device.peak_flops:
         gpu = torch.cuda.get_device_name()
         rows.append(("mfu", f"not logged, as the peak speed of {gpu} in {device.precision} is not known to CAI"))
-    lines = [f"  {name:<11}{value}" for name, value in rows]
-    lines += [_wrapped("note", note)] * bool(note)
-    return "\n".join([*lines, *(_wrapped("warning", text) for text in _warnings(config, shards, trainer))])
+    if advice := epochs_advice(train.tokens, epochs):
+        rows.append(("advice", advice))
+    lines = described(rows)
+    lines += [wrapped("note", note)] * bool(note)
+    return "\n".join(
+        [*lines, *(wrapped("warning", text) for text in [*gate.warnings(), *_warnings(config, shards, trainer)])]
+    )
+
+
+def described(rows: Iterable[tuple[str, str]]) -> list[str]:
+    """Names and values in two columns; sentences folded."""
+    return [wrapped(name, value) if len(value) > 97 and "/" not in value else f"  {name:<11}{value}" for name, value in rows]
+
+
+def data_rows(shards: Shards) -> list[tuple[str, str]]:
+    """What was read, left out and made of it: names and values."""
+    train, val, report = shards.train, shards.val, shards.report
+    rows = []
+    if report.get("dropped") or report.get("changed"):
+        rows.append(("text", describe_report(report)))
+    if report.get("dropped"):
+        rows.append(("", f"what was left out is listed in {shards.folder / DROPPED}"))
+    rows.append(
+        ("documents", f"{train.documents:,} train + {val.documents:,} val ({(train.bytes + val.bytes) / 1e6:.1f} MB)")
+    )
+    rows.append(
+        (
+            "tokens",
+            f"{train.tokens:,} train + {val.tokens:,} val, vocabulary {shards.vocab_size:,},"
+            f" {train.bytes / train.tokens:.2f} bytes per token",
+        )
+    )
+    return rows
+
+
+def rows_of(dataset: TokenDataset) -> list[tuple[str, str]]:
+    """How rows are packed and what of them counts, where that is not all."""
+    said = []
+    if dataset.packing == "documents":
+        apart = ", each apart" if dataset.isolate else ""
+        said.append(f"{dataset.n_windows:,} rows of whole documents{apart}, {dataset.fill:.1%} full")
+    if dataset.loss == "answer":
+        train = dataset.shards.train
+        said.append(f"{train.answer_tokens / train.tokens:.0%} of the tokens count (answers)")
+    return [("rows", "; ".join(said))] * bool(said)
+
+
+USUAL_EPOCHS = ((3e6, 5, 10), (3e7, 2, 3), (float("inf"), 1, 1))
+"""Up to how many training tokens, and how many epochs are usual: the founding advice, at 1, 10 and 100 million."""
+
+
+def epochs_advice(tokens: int, epochs: float) -> str:
+    """How often a text of ``tokens`` is usually read, if ``epochs`` is something else; else nothing."""
+    _, least, most = next(row for row in USUAL_EPOCHS if tokens < row[0])
+    if least <= round(epochs) <= most:
+        return ""
+    usual = f"{least} to {most} epochs are" if most > least else "1 epoch is"
+    usual = f"{usual} usual for {tokens / 1e6:.1f} M tokens"
+    if epochs > most:
+        return f"{usual}; beyond that watch val/loss, which rises when text is learned by heart"
+    return f"{usual}: trainer.max_epochs={least}, if there is time"
 
 
 def describe_resumption(trainer: Trainer, state: Mapping[str, Any], schedule: ScheduleConfig) -> str:
@@ -80,11 +138,12 @@ def describe_resumption(trainer: Trainer, state: Mapping[str, Any], schedule: Sc
             f" {old:.3g} of its peak and goes on at {new:.3g}. The run is not what one of {trainer.max_steps:,} steps from"
             " the start would have been."
         )
-        lines.append(_wrapped("schedule", text))
+        lines.append(wrapped("schedule", text))
     return "\n".join(lines)
 
 
-def _wrapped(name: str, text: str) -> str:
+def wrapped(name: str, text: str) -> str:
+    """A line of the plan, its text folded."""
     width = 110 if text.isascii() else 70  # a Hangul syllable takes two columns
     return textwrap.fill(text, width=width, initial_indent=f"  {name:<11}", subsequent_indent=" " * 13)
 

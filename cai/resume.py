@@ -60,7 +60,7 @@ def main(words: Sequence[str]) -> int:
         log.info(describe_end(directory, result, config, again=again, trust=arguments.trust()))
 
     with listening():
-        check_surroundings([recorded])
+        check_surroundings([recorded], learns=False)
         return exit_code_of(task, directory, arguments.trust())
 
 

@@ -18,7 +18,7 @@ import torch
 
 from cai.composition import HydraSession
 from cai.config.roots import TrainConfig
-from cai.data.base import Corpus
+from cai.data.corpus import Corpus
 from cai.errors import CaiError, ConfigError, DataError
 from cai.generation import Generator
 from cai.interruption import advise, is_interruption, requested
@@ -34,7 +34,8 @@ from cai.signals import listening
 from cai.summary import describe_end, describe_failure, describe_interruption, resume_command
 from cai.sweep import sweep
 from cai.tokenizer.base import Tokenizer
-from cai.tokens.batches import TokenDataset
+from cai.tokenizer.report import inspect_tokenizer
+from cai.tokens.batches import dataset_of
 from cai.tokens.learned import learn_tokenizer
 from cai.tokens.shards import build_shards
 from cai.trainer.estimate import estimate_seconds
@@ -56,9 +57,10 @@ def train(config: TrainConfig, run: Run, source: Path | None = None) -> FitResul
     if source is None:
         learn_tokenizer(config.tokenizer, corpus, cache).save(run.directory / TOKENIZER)
     tokenizer = Tokenizer.load(run.directory / TOKENIZER)
+    gate = inspect_tokenizer(tokenizer, corpus.texts("train"), getattr(config.tokenizer, "vocab_size", None))
     shards = build_shards(corpus, tokenizer, cache)
     run.confirm_data(corpus.fingerprint, tokenizer.fingerprint, tokens=shards.fingerprint, ids=shards.content)
-    dataset = TokenDataset(shards, config.model.block_size, config.seed, IGNORE_INDEX)
+    dataset = dataset_of(corpus, shards, config.model.block_size, config.seed, IGNORE_INDEX)
 
     seed_everything(config.seed)
     model = config.model.build(vocab_size=tokenizer.vocab_size).to(device.torch_device, device.parameter_dtype)
@@ -86,8 +88,9 @@ def train(config: TrainConfig, run: Run, source: Path | None = None) -> FitResul
             recorder.hyperparameters(flatten(config), metrics=("val/loss", "val/bits_per_byte"), name=run.directory.name)
         else:
             log.info(describe_resumption(trainer, state, config.schedule))
-        log.info(describe_plan(config, trainer, note=corpus.note, seconds=estimate_seconds(trainer)))
+        log.info(describe_plan(config, trainer, gate, note=corpus.note, seconds=estimate_seconds(trainer)))
         run.record(
+            tokenizer=gate.figures(),
             device={"type": device.type, "precision": device.precision, "threads": torch.get_num_threads()},
             parameters=count_parameters(model),
             max_steps=trainer.max_steps,
@@ -128,15 +131,19 @@ def main(words: Sequence[str]) -> int:
         return exit_code_of(lambda: session.run(task, directory), directory, arguments.trust())
 
 
-def check_surroundings(configs: Sequence[TrainConfig]) -> None:
-    """Raise ``ConfigError`` with all that can be told about data and device before a run begins."""
+def check_surroundings(configs: Sequence[TrainConfig], *, learns: bool = True) -> None:
+    """Raise ``ConfigError`` with all that can be told about data, tokenizer and device before a run begins.
+
+    ``learns=False``: the tokenizer is there already.
+    """
+    tokenizers = dict.fromkeys(config.tokenizer for config in configs) if learns else ()
+    checks = [check for config in configs for check in (config.data.check, config.device.build)]
     problems = []
-    for config in configs:
-        for check in (config.data.check, config.device.build):
-            try:
-                check()
-            except (ConfigError, DataError) as error:
-                problems += str(error).splitlines()
+    for check in (*checks, *(tokenizer.check for tokenizer in tokenizers)):
+        try:
+            check()
+        except (ConfigError, DataError) as error:
+            problems += str(error).splitlines()
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
 

@@ -19,7 +19,7 @@ from cai.cli import main
 from cai.trainer.update import Update, Updater
 
 if TYPE_CHECKING:
-    from cai.data.base import Document
+    from cai.data.base import Document, Split
 
 context = multiprocessing.get_context("forkserver")
 PRELOADED = [
@@ -91,9 +91,10 @@ def leftovers(directory: Path) -> list[Path]:
 
 def slow(place: str) -> None:
     """In a child: be slow at ``place``, once, and leave the file ``reached`` there."""
-    from cai.data.base import Corpus
+    from cai.data.corpus import Corpus
     from cai.generation import Generator
     from cai.tokens.batches import TokenDataset
+    from cai.tokens.sample import Sketch
 
     def pause(seconds: float) -> None:
         if not Path("reached").exists():
@@ -102,18 +103,25 @@ def slow(place: str) -> None:
             while time.monotonic() < end:
                 time.sleep(0.01)
 
-    update, select, batches, text = Updater.update, Corpus.select, TokenDataset.val_batches, Generator.text
+    texts = Sketch.texts
+    update, divide, batches, text = Updater.update, Corpus.divide, TokenDataset.val_batches, Generator.text
 
     def slow_update(self: Updater, step: int) -> Update:
         if step == 5:
             pause(0.4)  # in the midst of a step, which is finished first
         return update(self, step)
 
-    def slow_select(self: Corpus, split: Any) -> Iterator[Document]:
-        for number, document in enumerate(select(self, split)):
-            if number == 20 and (place == "tokenizer" or any(Path("outputs/cache/tokens").glob(".*.unfinished"))):
+    def slow_divide(self: Corpus, *arguments: Any) -> Iterator[tuple[Document, Split]]:
+        for number, divided in enumerate(divide(self, *arguments)):
+            if number == 20 and any(Path("outputs/cache/tokens").glob(".*.unfinished")):
                 pause(60)
-            yield document
+            yield divided
+
+    def slow_texts(self: Sketch) -> Iterator[str]:
+        for number, text in enumerate(texts(self)):
+            if number == 20:  # asked for by the tokenizer's Rust
+                pause(60)
+            yield text
 
     def slow_batches(self: TokenDataset, *arguments: Any) -> Iterator[Any]:
         for number, batch in enumerate(batches(self, *arguments)):
@@ -129,8 +137,10 @@ def slow(place: str) -> None:
     signals.DEADLINE = 0.5 if place == "tokenizer" else signals.DEADLINE
     if place == "training":
         Updater.update = slow_update  # type: ignore[method-assign]
-    elif place in ("tokenizer", "shards"):
-        Corpus.select = slow_select  # type: ignore[method-assign]
+    elif place == "tokenizer":
+        Sketch.texts = slow_texts  # type: ignore[method-assign]
+    elif place == "shards":
+        Corpus.divide = slow_divide  # type: ignore[method-assign]
     elif place == "evaluation":
         TokenDataset.val_batches = slow_batches  # type: ignore[assignment]
     else:

@@ -13,10 +13,8 @@ from cai.cli import VERBS
 
 PACKAGE = Path(cai.__file__).parent
 GROUPS = {"model", "data", "tokenizer", "optimizer", "schedule", "trainer", "device", "generation"}
-COMMANDS = {
-    f"cai.{name}"
-    for name in ("__main__", "cli", "composition", "grammar", "changes", "signals", "sweep", "overrides", "help", *VERBS)
-}
+SINGLE = ("__main__", "cli", "composition", "grammar", "changes", "signals", "sweep", "overrides", "help", "inspect_data")
+COMMANDS = {f"cai.{name}" for name in (*SINGLE, *VERBS)}
 HEAVY = {"torch", "hydra", "omegaconf", "numpy", "pydantic", "tokenizers", "safetensors", "tensorboard", "filelock", "tqdm"}
 MAX_FILE_LINES = 250
 MAX_FUNCTION_LINES = 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from torch import nn
 
 import cai
 from cai.device import Device
-from cai.plan import count_parameters, describe_plan, flops_per_token
+from cai.plan import count_parameters, data_rows, describe_plan, epochs_advice, flops_per_token
+from cai.tokenizer.byte import ByteConfig
+from cai.tokenizer.report import describe
 from cai.trainer.trainer import Trainer
 from tests.trainer.making import OPENED, make_trainer, metrics
 
@@ -87,12 +90,15 @@ def test_without_the_peak_or_the_operations_no_share_is_logged(
     assert not any("perf/mfu" in line for line in logged(tmp_path))
 
 
+GATE = describe(ByteConfig().build([]), ["가나다"])
+
+
 def plan_on(trainer: Trainer, patch: pytest.MonkeyPatch, gpu: str, precision: str) -> str:
     """The plan as it would be on a computer with this GPU."""
     patch.setattr(torch.cuda, "get_device_name", lambda: gpu)
     trainer.device = Device("cuda", precision, "", False, False, 1, False)  # type: ignore[arg-type]
     config = cai.compose(["device=cpu", "model.block_size=16", "trainer=smoke"])
-    return " ".join(describe_plan(config, trainer, note="", seconds=1.0).split())
+    return " ".join(describe_plan(config, trainer, GATE, note="", seconds=1.0).split())
 
 
 @pytest.mark.parametrize(("gpu", "precision"), [("NVIDIA GeForce GTX 1080", "fp16"), ("NVIDIA A100-SXM4-40GB", "fp32")])
@@ -108,7 +114,7 @@ def test_the_plan_says_nothing_of_it_where_it_will_be_logged_and_on_a_cpu(
 ) -> None:
     trainer = make_trainer(tmp_path)
     config = cai.compose(["device=cpu", "model.block_size=16", "trainer=smoke"])
-    assert "mfu" not in describe_plan(config, trainer, note="", seconds=1.0)
+    assert "mfu" not in describe_plan(config, trainer, GATE, note="", seconds=1.0)
     assert "mfu" not in plan_on(trainer, monkeypatch, "NVIDIA A100-SXM4-40GB", "bf16")
 
 
@@ -118,3 +124,29 @@ def test_a_device_asks_cuda_for_its_name_and_no_other_device_is_asked(monkeypatc
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: pytest.fail("it was"))
     assert Device("cpu", "bf16", "", False, False, 1, False).peak_flops is None
     assert Device("mps", "fp16", "", False, False, 1, False).peak_flops is None
+
+
+@pytest.mark.parametrize(
+    ("tokens", "epochs", "said"),
+    [
+        (1_000_000, 7.5, ""),
+        (1_000_000, 0.5, "5 to 10 epochs are usual for 1.0 M tokens: trainer.max_epochs=5"),
+        (1_000_000, 30, "5 to 10 epochs are usual for 1.0 M tokens; beyond that watch val/loss"),
+        (10_000_000, 2.4, ""),
+        (10_000_000, 9, "2 to 3 epochs are usual for 10.0 M tokens; beyond"),
+        (200_000_000, 1.2, ""),
+        (200_000_000, 0.1, "1 epoch is usual for 200.0 M tokens: trainer.max_epochs=1"),
+    ],
+)
+def test_the_founding_advice_on_epochs_is_given_where_the_run_differs(tokens: int, epochs: float, said: str) -> None:
+    advice = epochs_advice(tokens, epochs)
+    assert advice.startswith(said) if said else not advice
+
+
+def test_what_was_left_out_of_the_text_stands_first(tmp_path: Path) -> None:
+    shards = make_trainer(tmp_path).dataset.shards
+    report = {"read": 9, "kept": 7, "dropped": {"duplicate": 2}, "changed": {"whitespace": 3}}
+    rows = data_rows(replace(shards, report=report))
+    assert rows[0] == ("text", "9 read, 7 kept; left out: 2 duplicate; changed: 3 by whitespace")
+    assert "dropped.jsonl" in rows[1][1]
+    assert [name for name, _ in data_rows(shards)] == ["documents", "tokens"]

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from cai.config.base import Config
+from cai.config.inspection import InspectConfig, InspectDataConfig
 from cai.data.base import DataConfig
 from cai.device import DeviceConfig
 from cai.generation import GenerationConfig
@@ -92,5 +93,11 @@ class ReproduceConfig(Config):
     reproduce: ReproduceOptions
 
 
-ROOTS: dict[str, type[Config]] = {"train": TrainConfig, "generate": GenerateConfig, "reproduce": ReproduceConfig}
+ROOTS: dict[str, type[Config]] = {
+    "train": TrainConfig,
+    "generate": GenerateConfig,
+    "reproduce": ReproduceConfig,
+    "inspect": InspectConfig,
+    "inspect_data": InspectDataConfig,
+}
 """Root YAML → its class."""

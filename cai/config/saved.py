@@ -5,7 +5,8 @@ Written and read with OmegaConf's own dumper and loader: to plain YAML readers 3
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import copy
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from cai.config.validate import TARGET, Validation
 from cai.errors import ConfigError, RunError
 from cai.files import write_whole
 
-FORMAT = 3
+FORMAT = 4
 """Of ``config.yaml``. Raise it together with a new entry in ``UPGRADES``."""
 
 C = TypeVar("C", bound=Config)
@@ -25,19 +26,22 @@ C = TypeVar("C", bound=Config)
 
 def to_tree(config: Config) -> dict[str, Any]:
     """Plain values of ``config``, each component with the ``_target_`` of its own class. The inverse of validation."""
-    tree: dict[str, Any] = {}
-    for name in type(config).model_fields:
-        value = getattr(config, name)
-        tree[name] = _plain(value)
-        if isinstance(value, Config):
-            tree[name] = {TARGET: f"{type(value).__module__}.{type(value).__qualname__}", **tree[name]}
-    return tree
+    return {name: _component_tree(getattr(config, name)) for name in type(config).model_fields}
+
+
+def _component_tree(value: Any) -> Any:
+    """A component with its class's name; anything else as it is."""
+    if not isinstance(value, Config):
+        return _plain(value)
+    return {TARGET: f"{type(value).__module__}.{type(value).__qualname__}", **_plain(value)}
 
 
 def _plain(value: Any) -> Any:
     """A value of a component, options nested in it included, as YAML knows it."""
     if isinstance(value, Config):
         return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, Mapping):  # from names to components, or to numbers
+        return {name: _component_tree(item) for name, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
@@ -108,7 +112,50 @@ def _to_3(tree: dict[str, Any]) -> dict[str, Any]:
     return tree
 
 
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _to_2, 2: _to_3}
+SOURCE_OPTIONS_OF_4: dict[str, Any] = {
+    "encoding": "utf-8",
+    "on_error": "stop",
+    "parse_tags": False,
+    "clean": {
+        "nfc": True,
+        "control_characters": False,
+        "whitespace": False,
+        "contact_labels": False,
+        "telephones": "keep",
+        "duplicates": "keep",
+        "near_threshold": 0.8,
+    },
+    "chunk": 0,
+    "max_repeats": 4.0,
+    "augment": {
+        "copies": 0,
+        "seed": 1337,
+        "questions": True,
+        "synonyms": None,
+        "sentences": False,
+        "layout": True,
+    },
+    "marker": None,
+    "split_by": "document",
+}
+
+
+def _to_4(tree: dict[str, Any]) -> dict[str, Any]:
+    """How text is read, cleaned, cut and varied, and how rows are made of it, became options."""
+    tree = dict(tree)
+    data = tree.get("data")
+    if isinstance(data, dict):
+        added = {"packing": "stream", "isolate": False, "loss": "all"}
+        if data.get(TARGET) == "cai.data.text.TextConfig":
+            added |= copy.deepcopy(SOURCE_OPTIONS_OF_4)
+        tree["data"] = {**added, **data}
+    tokenizer = tree.get("tokenizer")
+    if isinstance(tokenizer, dict) and tokenizer.get(TARGET) == "cai.tokenizer.bpe.BPEConfig":
+        tree["tokenizer"] = {"sample_mb": None, "sample_seed": 1337, **tokenizer}
+    return tree
+
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _to_2, 2: _to_3, 3: _to_4}
 """Format n → a pure function from a tree of format n to the tree of format n + 1 that behaves the same."""
 
 

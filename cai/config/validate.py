@@ -7,16 +7,17 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from cai.config.base import Config
 from cai.errors import ConfigError
+from cai.spelling import did_you_mean
 
 TARGET = "_target_"
 DERIVED = {
@@ -61,7 +62,21 @@ class Validation:
         except ConfigError as error:
             self.problems.extend(error.problems)
             return None
-        return self._validate(config_class, values, prefix=path)
+        broken = self._named_components(config_class, values, path)
+        return self._validate(config_class, values, prefix=path, ignore=broken)
+
+    def _named_components(self, kind: type[Config], values: dict[str, Any], path: str) -> set[str]:
+        """Turn mappings from names to components (``Mapping[str, DataConfig]``) into objects. Returns those that cannot."""
+        broken = set()
+        for name, hint in get_type_hints(kind).items():
+            base = _component_of(hint)
+            if base is None or not isinstance(values.get(name), Mapping):
+                continue
+            trees = {key: tree if isinstance(tree, Mapping) else {} for key, tree in values[name].items()}
+            values[name] = {key: self._component(tree, base, f"{path}.{name}.{key}") for key, tree in trees.items()}
+            if None in values[name].values():
+                broken.add(name)
+        return broken
 
     def _validate(self, kind: type[C], values: dict[str, Any], prefix: str, ignore: Collection[str] = ()) -> C | None:
         values = {key: _as_tuples(value) for key, value in values.items()}
@@ -135,17 +150,6 @@ def _is_trusted(package: str, trusted: Collection[str]) -> bool:
         places = list(spec.submodule_search_locations or ()) if spec else []
         return [Path(place).resolve() for place in places] == [Path(__file__).resolve().parents[2] / package]
     return package == "cai" or package in trusted
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> list[str]:
-    """Known names close to ``word``: the same leaf elsewhere first, then similar spellings."""
-    known = list(known)
-    leaf = word.rpartition(".")[2]
-    same_leaf = [name for name in known if name.rpartition(".")[2] == leaf]
-    similar = difflib.get_close_matches(word, known, n=1, cutoff=0.7)
-    by_leaf = {name.rpartition(".")[2]: name for name in known}
-    similar_leaf = [by_leaf[name] for name in difflib.get_close_matches(leaf, by_leaf, n=1, cutoff=0.75)]
-    return same_leaf[:2] or similar or similar_leaf
 
 
 def leaf_paths(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -230,6 +234,14 @@ def _is_branch(part: object) -> bool:
     return isinstance(part, str) and (
         part in ("int", "float", "str", "bool", "none") or "[" in part or part.startswith("constrained-")
     )
+
+
+def _component_of(hint: Any) -> type[Config] | None:
+    """The class of the values, for the type ``Mapping[str, SomeConfig]``."""
+    if isinstance(origin := get_origin(hint), type) and issubclass(origin, Mapping):
+        value = get_args(hint)[1]
+        return value if isinstance(value, type) and issubclass(value, Config) else None
+    return None
 
 
 def _as_tuples(value: Any) -> Any:

@@ -29,6 +29,10 @@ class ModelConfig(Config, ABC):
     ``build`` returns a module with two calls: ``model(ids)`` gives logits ``(B, T, V)``; ``model(ids, targets)`` gives the
     *sum* of the cross-entropy in nats over all targets that are not ``IGNORE_INDEX``. A sum, because the mean belongs to the
     whole optimizer step, which the trainer may cut into micro-batches.
+
+    If it is to learn from rows of several documents that know nothing of each other (``data.isolate``), it also takes
+    ``model(ids, targets, segments)``: where the numbers in ``segments (B, T)`` differ are two documents, and each must be
+    computed as if it stood alone in its row, at the positions 0, 1, ...
     """
 
     block_size: PositiveInt

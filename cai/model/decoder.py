@@ -30,23 +30,25 @@ class Decoder(nn.Module, ABC):
         self.vocab_size = vocab_size
 
     @abstractmethod
-    def hidden(self, ids: Tensor) -> Tensor:
-        """``ids (B, T)`` → what the head reads, ``(B, T, C)``."""
+    def hidden(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
+        """``ids (B, T)`` → what the head reads, ``(B, T, C)``. ``segments``: as for ``forward``; a model that does not take
+        them cannot be trained with ``data.isolate``."""
 
     @abstractmethod
     def head_weight(self) -> Tensor:
         """``(V, C)``."""
 
-    def forward(self, ids: Tensor, targets: Tensor | None = None) -> Tensor:
+    def forward(self, ids: Tensor, targets: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
         """``ids (B, T)`` → logits ``(B, T, V)``; with ``targets (B, T)`` the summed cross-entropy in nats, a scalar.
 
+        ``segments (B, T)``: the number of each token's document in its row; one knows nothing of another.
         Raises ``ValueError`` if T is larger than ``block_size``.
         """
         if self.block_size < ids.shape[1]:
             raise ValueError(
                 f"the sequence must be at most model.block_size ({self.block_size}) long, but is {ids.shape[1]}"
             )
-        x = self.hidden(ids)  # (B, T, C)
+        x = self.hidden(ids) if segments is None else self.hidden(ids, segments)  # (B, T, C)
         if targets is None:
             return soft_cap(linear(x, self.head_weight()), self.logit_softcap)  # (B, T, V)
         weight = self.head_weight()

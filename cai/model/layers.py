@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,24 @@ SHORT = 128
 """Tokens up to which attention that is spelled out is faster on a CPU than the fused kernel: by a third at 64 (measured)."""
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, dropout: Dropout | None = None) -> Tensor:
+class Isolation(NamedTuple):
+    """What several documents in one row need to know nothing of each other."""
+
+    mask: Tensor
+    """``(B, 1, T, T)``: whether the first token sees the second, as it does those of its document up to itself."""
+    positions: Tensor
+    """``(B, T)``: how many tokens of its document stand before each."""
+
+
+def isolation(segments: Tensor | None) -> Isolation | None:
+    """From the number of each token's document, ``(B, T)``; ``None`` if a row is one sequence."""
+    if segments is None:
+        return None
+    mask = (segments[:, None, :, None] == segments[:, None, None, :]).tril()  # (B, 1, T, T)
+    return Isolation(mask, mask[:, 0].sum(dim=-1) - 1)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, dropout: Dropout | None = None, apart: Isolation | None = None) -> Tensor:
     """Causal attention (arXiv:1706.03762): t sees 0..t. ``q (B, H, T, D)``, ``k, v (B, K, T, D)`` → ``(B, H, T, D)``.
 
     H must be a multiple of K: each key head serves H / K query heads (arXiv:2305.13245).
@@ -25,12 +43,16 @@ def attend(q: Tensor, k: Tensor, v: Tensor, dropout: Dropout | None = None) -> T
     T = q.shape[-2]
     # The fused kernels draw dropout from a global state, which knows nothing of (seed, step, sequence).
     if not drops and (T > SHORT or q.device.type != "cpu"):
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
+        mask, gqa = None if apart is None else apart.mask, q.shape[1] != k.shape[1]
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=gqa)
     if q.shape[1] != k.shape[1]:
         k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
-    future = torch.full((T, T), -math.inf, dtype=q.dtype, device=q.device).triu(1)
+    unseen = torch.full((T, T), -math.inf, dtype=q.dtype, device=q.device).triu(1)
+    if apart is not None:
+        of_row = torch.zeros_like(apart.mask, dtype=q.dtype).masked_fill(~apart.mask, -math.inf)  # (B, 1, T, T)
+        unseen = of_row.expand(-1, q.shape[1], -1, -1).flatten(0, 1)  # (B*H, T, T)
     q, k = q.flatten(0, 1), k.flatten(0, 1)  # (B*H, T, D)
-    scores = torch.baddbmm(future, q, k.mT, alpha=q.shape[-1] ** -0.5)  # (B*H, T, T)
+    scores = torch.baddbmm(unseen, q, k.mT, alpha=q.shape[-1] ** -0.5)  # (B*H, T, T)
     weights = scores.softmax(dim=-1).view(*v.shape[:2], T, T)
     if dropout is not None:
         weights = dropout(weights)
@@ -62,10 +84,11 @@ class Rotary(nn.Module):
         self.register_buffer("cos", angles.cos().float(), persistent=False)
         self.register_buffer("sin", angles.sin().float(), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, apart: Isolation | None = None) -> Tensor:
         """``x (B, H, T, D)`` turned by the position of each token; same shape and type."""
         T = x.shape[-2]
-        cos, sin = self.cos[:T].to(x.dtype), self.sin[:T].to(x.dtype)  # (T, D/2)
+        places: slice | Tensor = slice(T) if apart is None else apart.positions[:, None]  # (B, 1, T)
+        cos, sin = self.cos[places].to(x.dtype), self.sin[places].to(x.dtype)  # (T, D/2) or (B, 1, T, D/2)
         return rotate(x, cos, sin)
 
 

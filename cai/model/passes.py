@@ -47,22 +47,28 @@ class _RMSNorm(torch.autograd.Function):
 
 class _Shift(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, mix: Tensor) -> Tensor:
-        ctx.save_for_backward(x, mix)
+    def forward(ctx: Any, x: Tensor, mix: Tensor, positions: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, mix, positions)
         y = x.clone()
         for back, share in enumerate(mix.to(x.dtype)[: x.shape[1] - 1], start=1):
-            y[:, back:].addcmul_(x[:, :-back], share)
+            y[:, back:].addcmul_(_reached(x[:, :-back], back, positions), share)
         return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        x, mix = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, mix, positions = ctx.saved_tensors
         of_x, of_mix = gradient.clone(), torch.zeros_like(mix)
         for back, share in enumerate(mix.to(x.dtype)[: x.shape[1] - 1], start=1):
-            of_x[:, :-back].addcmul_(gradient[:, back:], share)
-            of_mix[back - 1] = (gradient[:, back:] * x[:, :-back]).sum(dim=(0, 1), dtype=mix.dtype)
-        return of_x, of_mix
+            of_shifted = _reached(gradient[:, back:], back, positions)
+            of_x[:, :-back].addcmul_(of_shifted, share)
+            of_mix[back - 1] = (of_shifted * x[:, :-back]).sum(dim=(0, 1), dtype=mix.dtype)
+        return of_x, of_mix, None
+
+
+def _reached(shifted: Tensor, back: int, positions: Tensor | None) -> Tensor:
+    """``shifted (B, T - back, C)`` where so many tokens stand before in the same document; 0 where not."""
+    return shifted if positions is None else shifted.masked_fill(positions[:, back:, None] < back, 0)
 
 
 class _Rotation(torch.autograd.Function):
@@ -101,9 +107,12 @@ def rms_norm(x: Tensor, eps: float) -> Tensor:
     return out
 
 
-def shift_in(x: Tensor, mix: Tensor) -> Tensor:
-    """``x (B, T, C)`` plus ``mix[k - 1]`` of what stands k places before, for each row of ``mix (K, C)``."""
-    out: Tensor = _Shift.apply(x, mix)  # type: ignore[no-untyped-call]
+def shift_in(x: Tensor, mix: Tensor, positions: Tensor | None = None) -> Tensor:
+    """``x (B, T, C)`` plus ``mix[k - 1]`` of what stands k places before, for each row of ``mix (K, C)``.
+
+    ``positions (B, T)``: of each token in its document, before which there is nothing.
+    """
+    out: Tensor = _Shift.apply(x, mix, positions)  # type: ignore[no-untyped-call]
     return out
 
 

@@ -7,6 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from codecs import getincrementaldecoder
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from unicodedata import normalize
@@ -22,12 +23,31 @@ UNKNOWN = Tag("<unk>")
 """Stands for a character outside a ``char`` tokenizer's alphabet; the byte-level kinds have none."""
 
 
+@dataclass(frozen=True)
+class Sample:
+    """How much of the train documents a tokenizer is learned from, in UTF-8 bytes, and the seed that chooses them."""
+
+    bytes: int
+    seed: int
+
+
 class TokenizerConfig(Config, ABC):
     """Base of all tokenizer configs."""
 
     @abstractmethod
     def build(self, texts: Iterable[str]) -> Tokenizer:
-        """Learn a tokenizer from the ordinary text (no tags) of the *train* documents."""
+        """Learn a tokenizer from the ordinary text (no tags) of the *train* documents, or of the ``sample`` of them."""
+
+    def sample(self) -> Sample | None:
+        """The part of the train documents that ``build`` is to be given; ``None``: all of them."""
+        return None
+
+    def check(self) -> None:
+        """Raise ``DataError`` for what can be told before a run begins, such as a missing file."""
+
+    def content(self) -> str:
+        """A hash of what ``build`` reads beside its options and texts, such as a file; empty if there is nothing."""
+        return ""
 
 
 class Tokenizer:
@@ -48,7 +68,8 @@ class Tokenizer:
         if missing := [tag for tag in TAGS if tag not in self.tag_ids]:
             raise RunError(f"the tokenizer must have every special token of CAI, but lacks {', '.join(missing)}")
         self.eos_id = self.tag_ids[EOS]
-        self.unknown_id = self.tag_ids.get(UNKNOWN)
+        unknown = getattr(backend.model, "unk_token", None)
+        self.unknown_id: int | None = None if unknown is None else backend.token_to_id(unknown)
 
     def encode(self, text: str) -> list[int]:
         """Ids of ordinary text; tags spelled in it are ordinary too."""
@@ -78,11 +99,16 @@ class Tokenizer:
         if decoder not in ("ByteLevel", "Fuse"):
             raise RunError(f"its decoder must be ByteLevel or Fuse, but is {decoder}")
         byte_level = decoder == "ByteLevel"
-        tags = set(self.tag_ids.values())
+        added = self.backend.get_added_tokens_decoder()  # spelled as they are, even where the others are bytes
         table: list[bytes] = []
         for number in range(self.vocab_size):
             token = self.backend.id_to_token(number) or ""
-            table.append(bytes(_BYTE_OF[char] for char in token) if byte_level and number not in tags else token.encode())
+            if not byte_level or number in added:
+                table.append(token.encode())
+            elif _BYTE_OF.keys() >= set(token):
+                table.append(bytes(_BYTE_OF[char] for char in token))
+            else:
+                raise RunError(f"its decoder is ByteLevel, but its token {token!r} is not spelled in bytes")
         return table
 
     def decode(self, ids: Iterable[int]) -> str:

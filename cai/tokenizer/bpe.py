@@ -10,7 +10,7 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, tra
 from tokenizers import Tokenizer as Backend
 
 from cai.markup import TAGS
-from cai.tokenizer.base import Tokenizer, TokenizerConfig
+from cai.tokenizer.base import Sample, Tokenizer, TokenizerConfig
 
 SMALLEST_VOCABULARY = 256 + len(TAGS)
 
@@ -20,6 +20,12 @@ class BPEConfig(TokenizerConfig):
 
     vocab_size: Annotated[int, Field(ge=SMALLEST_VOCABULARY)]
     digits: Annotated[int, Field(ge=1, le=3)]
+    sample_mb: Annotated[float, Field(ge=0.1)] | None
+    sample_seed: Annotated[int, Field(ge=0, lt=2**63)]
+
+    def sample(self) -> Sample | None:
+        """Merges are decided by the pairs that are frequent, which a sample has too: memory is bounded for any corpus."""
+        return None if self.sample_mb is None else Sample(round(self.sample_mb * 1e6), self.sample_seed)
 
     def build(self, texts: Iterable[str]) -> Tokenizer:
         """The vocabulary may come out smaller than asked where the text has no more pairs to merge."""

@@ -2,120 +2,197 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cai.data.base import Split
+from cai.data.corpus import Corpus
 from cai.errors import DataError, TrainingError
+from cai.tokens.packing import Ids, PackedRows, Row, cut, next_fit
 from cai.tokens.permutation import Permutation
 from cai.tokens.shards import Shards
+from cai.tokens.writing import SPLITS
 
-Ids = NDArray[np.int64]
+Arrays = tuple[Ids, ...]
+"""What a model is called with, each ``(B, T)``: inputs, targets, and with ``isolate`` the number of their document."""
+
+FILLING = -1
+"""The number of a row's document that is none: what is left of the row behind the last."""
 
 
 class TokenDataset:
-    """Windows of ``block_size`` tokens out of token shards.
+    """Rows of ``block_size`` tokens out of token shards, in one of two packings.
 
-    An epoch takes every training window once, in an order of its own; its windows start at an offset of its own too, so
-    that over the epochs a document is seen at many positions, and every token comes up. A batch reads its windows and
-    nothing else: the corpus is neither copied nor mapped, and memory does not grow with it.
+    ``stream``: windows of the text, its documents joined. An epoch takes every training window once, in an order of its
+    own; its windows start at an offset of its own too, so that over the epochs a document is seen at many positions, and
+    every token comes up.
+
+    ``documents``: rows begin where documents begin, and hold whole ones (``cai.tokens.packing``). An epoch takes every row
+    once, in an order of its own. A document's first token is no target: which document stands before it in a row is chance.
+
+    A batch reads its rows and nothing else: the corpus is neither copied nor mapped, and memory does not grow with it
+    (``documents``: only by where each begins).
     """
 
-    def __init__(self, shards: Shards, block_size: int, seed: int, ignore_index: int) -> None:
-        """Raises ``DataError`` if the training text is shorter than one window."""
+    def __init__(
+        self,
+        shards: Shards,
+        block_size: int,
+        seed: int,
+        ignore_index: int,
+        *,
+        packing: Literal["stream", "documents"] = "stream",
+        loss: Literal["all", "answer"] = "all",
+        isolate: bool = False,
+    ) -> None:
+        """``loss="answer"``: only the tokens of answers are targets. ``isolate``: batches say what document each token is
+        of, so that the model can keep them apart. Raises ``DataError`` if there is too little text, or no answer.
+        """
+        if isolate and packing == "stream":
+            raise ValueError("isolate needs packing='documents', but packing is 'stream'")
         self.shards = shards
         self.block_size = block_size
         self.seed = seed
         self.ignore_index = ignore_index
-        for split, tokens in (("training", shards.train.tokens), ("validation", shards.val.tokens)):
-            least = block_size + 1 if split == "training" else 2
-            if tokens < least:
-                raise DataError(
-                    f"the {split} text must have at least {least} tokens (model.block_size + 1), but has {tokens}."
-                    f" Use more text or a smaller model.block_size."
-                    if split == "training"
-                    else f"the validation text must have at least {least} tokens, but has {tokens}."
-                    " Use more text or a larger data.val_ratio."
-                )
+        self.packing, self.loss, self.isolate = packing, loss, isolate
+        self._room = block_size + 1  # tokens of a row: its inputs, and the target of the last of them
+        if loss == "answer":
+            _refuse_without_answers(shards)
+            # Where documents and their answers begin, in turns: one rising sequence.
+            self._turns = {split: shards.documents(split).reshape(-1) for split in SPLITS}
         self._epochs: dict[int, tuple[Permutation, int]] = {}  # of the newest two: a batch may lie across both
-        # One window less than fits, so that an epoch's offset always has room; a text of a single window has no offset.
-        self.n_windows = max(1, (shards.train.tokens - 1) // block_size - 1)
+        self._packed: PackedRows | None = None
+        self.fill = 1.0
+        """Share of an epoch's rows that text takes."""
+        if packing == "documents":
+            self._packed = PackedRows(shards.documents("train")[:, 0], shards.train.tokens, self._room)
+            self.n_windows, self.fill = len(self._packed), self._packed.fill
+        else:
+            # One window less than fits, so that an epoch's offset always has room; a text of one window has no offset.
+            self.n_windows = max(1, (shards.train.tokens - 1) // block_size - 1)
+        self._refuse_too_little_text()
 
-    def batch(self, step: int, batch_size: int) -> tuple[Ids, Ids]:
-        """Training inputs and targets ``(batch_size, block_size)`` of ``step``; targets are the next tokens."""
-        rows = self._read("train", self._starts(step, batch_size).tolist(), self.block_size + 1)
-        return rows[:, :-1], rows[:, 1:]
+    def batch(self, step: int, batch_size: int) -> Arrays:
+        """Training inputs and targets (and documents) ``(batch_size, block_size)`` of ``step``; targets are next tokens."""
+        return self._read("train", self._rows(step, batch_size))
 
     def locate(self, step: int, batch_size: int) -> str:
         """Where the batch of ``step`` lies, in words: to look up the text that did harm."""
         epoch, position = divmod(step * batch_size, self.n_windows)
-        starts = ", ".join(str(start) for start in self._starts(step, batch_size)[:8])
+        starts = ", ".join(str(row[0][0]) for row in self._rows(step, batch_size)[:8])
         more = ", ..." if batch_size > 8 else ""
         return (
             f"{batch_size} windows from position {position} of epoch {epoch}, which begin at tokens {starts}{more} of"
             f" {self.shards.path('train')}"
         )
 
-    def val_batches(self, batch_size: int, max_tokens: int | None = None) -> Iterator[tuple[Ids, Ids]]:
-        """Every validation target exactly once, in order, in windows that do not overlap; the last one is filled up.
+    def val_batches(self, batch_size: int, max_tokens: int | None = None) -> Iterator[Arrays]:
+        """Every validation target exactly once, in order, in rows that do not overlap; the last one is filled up.
 
-        ``max_tokens`` ends it early, for an estimate.
+        ``max_tokens`` ends it early, for an estimate, after so many targets, those outside of answers included.
         """
-        n_targets = self.shards.val.tokens - 1
-        end = n_targets if max_tokens is None else min(n_targets, max_tokens)
-        starts = range(0, end, self.block_size)
-        for first in range(0, len(starts), batch_size):
-            chosen = starts[first : first + batch_size]
-            stop = min(chosen[-1] + self.block_size, end)
-            (ids,) = self._read("val", chosen[:1], stop - chosen[0] + 1)
-            x = np.zeros((len(chosen), self.block_size), dtype=np.int64)
-            y = np.full((len(chosen), self.block_size), self.ignore_index, dtype=np.int64)
-            x.ravel()[: len(ids) - 1], y.ravel()[: len(ids) - 1] = ids[:-1], ids[1:]
-            yield x, y
+        rows = self._val_rows(max_tokens)
+        while chosen := list(itertools.islice(rows, batch_size)):
+            yield self._read("val", chosen)
 
-    def _starts(self, step: int, batch_size: int) -> Ids:
-        """Where each window of the batch begins in the shard: ``(batch_size,)``."""
-        window = np.arange(step * batch_size, (step + 1) * batch_size)
-        epochs, positions = np.divmod(window, self.n_windows)
-        starts = np.empty_like(window)
+    def _rows(self, step: int, batch_size: int) -> list[Row]:
+        """The pieces of text in each row of the batch."""
+        epochs, positions = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), self.n_windows)
+        rows: list[Row] = []
         for epoch in np.unique(epochs).tolist():
-            here = epochs == epoch
             order, offset = self._epoch(epoch)
-            starts[here] = order(positions[here]) * self.block_size + offset
-        return starts
+            for number in order(positions[epochs == epoch]).tolist():
+                window = [(number * self.block_size + offset, self._room)]
+                rows.append(window if self._packed is None else self._packed[number])
+        return rows
+
+    def _val_rows(self, max_tokens: int | None) -> Iterator[Row]:
+        """The validation text from end to end; its first ``max_tokens`` targets."""
+        tokens = self.shards.val.tokens
+        if self.packing == "documents":  # not the best fit: the first rows are then those of the first documents
+            pieces = cut(self.shards.documents("val")[:, 0], tokens, self._room)
+            yield from next_fit(*pieces, self._room, max_tokens)
+        else:
+            end = tokens - 1 if max_tokens is None else min(tokens - 1, max_tokens)
+            yield from ([(start, min(self._room, end + 1 - start))] for start in range(0, end, self.block_size))
 
     def _epoch(self, epoch: int) -> tuple[Permutation, int]:
-        """The order of the windows of ``epoch``, and where they begin: anywhere that leaves room for the last one."""
+        """The order of the rows of ``epoch``, and where windows begin: anywhere that leaves room for the last one."""
         if epoch not in self._epochs:
-            slack = self.shards.train.tokens - 1 - self.n_windows * self.block_size
+            slack = 0 if self._packed else self.shards.train.tokens - 1 - self.n_windows * self.block_size
             offset = int(np.random.default_rng((self.seed, epoch)).integers(slack + 1))
             newest = list(self._epochs.items())[-1:]
             self._epochs = dict([*newest, (epoch, (Permutation(self.n_windows, self.seed, epoch), offset))])
         return self._epochs[epoch]
 
-    def _read(self, split: Split, starts: Iterable[int], count: int) -> Ids:
-        """``count`` tokens from each of ``starts`` on: ``(len(starts), count)``.
+    def _read(self, split: Split, rows: list[Row]) -> Arrays:
+        """Inputs and targets of the rows, filled up to the same length, and with ``isolate`` their documents."""
+        shape = len(rows), self._room
+        ids, places = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+        documents = np.full(shape, FILLING, dtype=np.int64)
+        with self._reading(split) as read:
+            for number, row in enumerate(rows):
+                filled = 0
+                for document, (start, size) in enumerate(row):
+                    here = number, slice(filled, filled + size)
+                    ids[here], documents[here] = read(start, size), document
+                    places[here] = np.arange(start, start + size)
+                    filled += size
+        counts = (documents[:, 1:] == documents[:, :-1]) & (documents[:, 1:] != FILLING)
+        if self.loss == "answer":
+            counts &= np.searchsorted(self._turns[split], places[:, 1:], side="right") % 2 == 0
+        x, y = ids[:, :-1], np.where(counts, ids[:, 1:], self.ignore_index)
+        return (x, y, documents[:, :-1]) if self.isolate else (x, y)
 
-        Raises ``TrainingError`` if the shard is gone or is not what it was.
-        """
-        path, stats = self.shards.path(split), self.shards.train if split == "train" else self.shards.val
-        rows = []
+    @contextmanager
+    def _reading(self, split: Split) -> Iterator[Callable[[int, int], NDArray[np.generic]]]:
+        """Raises ``TrainingError`` if the shard is gone or is not what it was."""
         try:
-            with path.open("rb", buffering=0) as file:
-                if (tokens := os.fstat(file.fileno()).st_size / np.dtype(self.shards.dtype).itemsize) != stats.tokens:
-                    raise ValueError(f"it has {tokens:g} tokens, not {stats.tokens}")
-                for start in starts:
-                    rows.append(row := np.empty(count, dtype=self.shards.dtype))
-                    file.seek(start * row.itemsize)
-                    if file.readinto(row.data) != row.nbytes:
-                        raise ValueError("it has become shorter")
+            with self.shards.reading(split) as read:
+                yield read
         except (OSError, ValueError) as error:
+            path = getattr(error, "filename", None) or self.shards.path(split)
             raise TrainingError(
                 f"the token shard {path} must stay as it is while a run reads it, but cannot be read any more"
                 f" ({getattr(error, 'strerror', None) or error}). Remove its folder, if it is there, and resume the run: the"
                 " shards are then made anew."
             ) from error
-        return np.stack(rows).astype(np.int64)
+
+    def _refuse_too_little_text(self) -> None:
+        train, val = self.shards.train.tokens, self.shards.val.tokens
+        if self.packing == "documents":
+            least = "a document of at least 2 tokens"
+            if not self.n_windows or next(self._val_rows(None), None) is None:
+                name = "validation" if self.n_windows else "training"
+                raise DataError(f"the {name} text must have {least}, but has none. Use more text, or data.packing=stream.")
+            return
+        if train < self.block_size + 1:
+            raise DataError(
+                f"the training text must have at least {self.block_size + 1} tokens (model.block_size + 1), but has {train}."
+                f" Use more text or a smaller model.block_size."
+            )
+        if val < 2:
+            raise DataError(
+                f"the validation text must have at least 2 tokens, but has {val}. Use more text or a larger data.val_ratio."
+            )
+
+
+def _refuse_without_answers(shards: Shards) -> None:
+    for name, stats in (("training", shards.train), ("validation", shards.val)):
+        if not stats.answer_tokens:
+            raise DataError(
+                f"data.loss=answer needs documents with an answer ([ANSWER]), but the {name} text has none. Use"
+                f" data.loss=all{', or a larger data.val_ratio' * (name == 'validation')}."
+            )
+
+
+def dataset_of(corpus: Corpus, shards: Shards, block_size: int, seed: int, ignore_index: int) -> TokenDataset:
+    """The rows of ``shards`` as their corpus wants them."""
+    return TokenDataset(
+        shards, block_size, seed, ignore_index, packing=corpus.packing, loss=corpus.loss, isolate=corpus.isolate
+    )

@@ -1,40 +1,34 @@
-"""Token shards: a corpus as two flat files of ids and a page about them."""
+"""Token shards: a corpus as flat files of ids, an index of its documents, and a page about them."""
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cai.cache import cached
-from cai.data.base import Corpus, Document, Split, fingerprint_of
+from cai.data.base import Split, fingerprint_of
+from cai.data.corpus import Corpus
 from cai.errors import DataError
 from cai.files import told, write_whole
-from cai.markup import plain_text
 from cai.tokenizer.base import Tokenizer
+from cai.tokens.encoding import encode_corpus
+from cai.tokens.writing import SHARD_TOKENS, SPLITS, SplitStats, index_path, shard_path
 
-FORMAT = 2
+FORMAT = 3
 """Raise when the bytes of a shard change their meaning: caches of another format are then never read."""
 
-BATCH_DOCUMENTS = 1024
-"""Documents encoded at once: enough to keep all cores busy, little enough to bound memory."""
-
-
-@dataclass(frozen=True)
-class SplitStats:
-    """What one side of the split holds."""
-
-    documents: int
-    bytes: int
-    """UTF-8 bytes of the documents' text, NFC, tags spelled out."""
-    tokens: int
-    """Ids in the shard: the documents' and, unless the data says otherwise, one end-of-text after each."""
-    unknown: int
-    """Ids of ``<unk>`` (only ``char`` has any)."""
+DROPPED = "dropped.jsonl"
+"""What was left out of the corpus, and why: a line each."""
 
 
 @dataclass(frozen=True)
@@ -49,26 +43,79 @@ class Shards:
     vocab_size: int
     train: SplitStats
     val: SplitStats
+    report: dict[str, Any] = field(default_factory=dict)
+    """What became of the documents read (``cai.data.report``)."""
 
-    def path(self, split: Split) -> Path:
-        return self.folder / f"{split}.bin"
+    def stats(self, split: Split) -> SplitStats:
+        return self.train if split == "train" else self.val
+
+    def path(self, split: Split, position: int = 0) -> Path:
+        """The file that holds the id at ``position``."""
+        return shard_path(self.folder, split, position // SHARD_TOKENS)
+
+    def read(self, split: Split, start: int, count: int) -> NDArray[Any]:
+        """``count`` ids from ``start`` on. Raises ``OSError`` or ``ValueError`` if a file is gone or not what it was."""
+        with self.reading(split) as read:
+            return read(start, count)
+
+    @contextmanager
+    def reading(self, split: Split) -> Iterator[Callable[[int, int], NDArray[Any]]]:
+        """``read`` for many pieces, each file opened once. Nothing is mapped: memory does not grow with what was read."""
+        with ExitStack() as stack:
+            files: dict[int, FileIO] = {}
+
+            def read(start: int, count: int) -> NDArray[Any]:
+                ids = np.empty(count, dtype=self.dtype)
+                done = 0
+                while done < count:
+                    number, offset = divmod(start + done, SHARD_TOKENS)
+                    if number not in files:
+                        files[number] = stack.enter_context(self._open(split, number))
+                    piece = ids[done : done + SHARD_TOKENS - offset]
+                    files[number].seek(offset * ids.itemsize)
+                    if files[number].readinto(piece.data) != piece.nbytes:
+                        raise ValueError("it has become shorter")
+                    done += len(piece)
+                return ids
+
+            yield read
+
+    def _open(self, split: Split, number: int) -> FileIO:
+        file = FileIO(shard_path(self.folder, split, number))
+        there = os.fstat(file.fileno()).st_size / np.dtype(self.dtype).itemsize
+        expected = min(SHARD_TOKENS, self.stats(split).tokens - number * SHARD_TOKENS)
+        if there != expected:
+            file.close()
+            raise ValueError(f"it has {there:g} tokens, not {expected}")
+        return file
+
+    def documents(self, split: Split) -> NDArray[np.int64]:
+        """Where each document begins and where its answer does (its end, if it has none): ``(documents, 2)``, mapped."""
+        path = index_path(self.folder, split)
+        return np.memmap(path, dtype="<i8", mode="r", shape=(self.stats(split).documents, 2))
 
 
 def build_shards(corpus: Corpus, tokenizer: Tokenizer, cache: Path) -> Shards:
     """The shards of ``corpus`` under ``tokenizer``, from the cache or made now.
 
-    Raises ``DataError`` if one side of the split is empty.
+    A process that is killed meanwhile loses a second's work: the next goes on. Raises ``DataError`` if one side of the
+    split is empty.
     """
-    fingerprint = fingerprint_of("shards", FORMAT, corpus.fingerprint, tokenizer.fingerprint)
+    fingerprint = fingerprint_of("shards", FORMAT, SHARD_TOKENS, corpus.fingerprint, tokenizer.fingerprint)
 
     def build(folder: Path) -> None:
         dtype = np.dtype(np.uint16) if tokenizer.vocab_size <= 2**16 else np.dtype(np.uint32)
-        stats: dict[Split, SplitStats] = {
-            "train": _write_split(corpus, "train", tokenizer, dtype, folder),
-            "val": _write_split(corpus, "val", tokenizer, dtype, folder),
+        with told(folder):
+            stats, report = encode_corpus(corpus, tokenizer, dtype, folder, folder / DROPPED)
+        _refuse_empty(corpus, stats)
+        meta: dict[str, Any] = {
+            "format": FORMAT,
+            "fingerprint": fingerprint,
+            "dtype": dtype.name,
+            "vocab_size": tokenizer.vocab_size,
+            "content": _content(folder),
+            "report": report.to_tree(),
         }
-        meta = {"format": FORMAT, "fingerprint": fingerprint, "dtype": dtype.name, "vocab_size": tokenizer.vocab_size}
-        meta["content"] = _content(folder)
         meta |= {split: asdict(of_split) for split, of_split in stats.items()}
         write_whole(folder / "meta.json", json.dumps(meta, indent=2) + "\n")
 
@@ -86,44 +133,28 @@ def load_shards(folder: Path) -> Shards:
         vocab_size=meta["vocab_size"],
         train=SplitStats(**meta["train"]),
         val=SplitStats(**meta["val"]),
+        report=meta["report"],
     )
 
 
 def _content(folder: Path) -> str:
     digest = hashlib.sha256()
-    for split in ("train", "val"):
-        with (folder / f"{split}.bin").open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+    for split in SPLITS:
+        number, whole = 0, hashlib.sha256()
+        while (path := shard_path(folder, split, number)).is_file():
+            with path.open("rb") as file:
+                while chunk := file.read(2**22):
+                    whole.update(chunk)
+            number += 1
+        digest.update(whole.digest())
     return digest.hexdigest()[:16]
 
 
-def _write_split(
-    corpus: Corpus, split: Split, tokenizer: Tokenizer, dtype: np.dtype[np.uint16] | np.dtype[np.uint32], folder: Path
-) -> SplitStats:
-    documents = tokens = size = unknown = 0
-    with told(folder / f"{split}.bin"), (folder / f"{split}.bin").open("wb") as file:
-        stream = corpus.select(split)
-        while batch := list(itertools.islice(stream, BATCH_DOCUMENTS)):
-            ids = _encode(batch, tokenizer, end_of_text=corpus.end_of_text)
-            file.write(ids.astype(dtype).tobytes())
-            documents += len(batch)
-            tokens += len(ids)
-            size += sum(len(plain_text(document.parts).encode()) for document in batch)
-            if tokenizer.unknown_id is not None:
-                unknown += int((ids == tokenizer.unknown_id).sum())
-    if not documents:
-        raise DataError(
-            f"data must give at least one {'training' if split == 'train' else 'validation'} document, but with"
-            f" data.split={corpus.split} and data.val_ratio={corpus.val_ratio} it gives none. Use more text,"
-            " data.split=tail, another data.val_ratio, or for plain text a finer data.separator (blank_line, line)."
-        )
-    return SplitStats(documents=documents, bytes=size, tokens=tokens, unknown=unknown)
-
-
-def _encode(
-    documents: list[Document], tokenizer: Tokenizer, *, end_of_text: bool
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """The ids of all ``documents`` in one row, an end-of-text id after each if asked for."""
-    encoded = tokenizer.encode_batch([document.parts for document in documents])
-    eos = [tokenizer.eos_id] * end_of_text
-    return np.fromiter(itertools.chain.from_iterable(ids + eos for ids in encoded), dtype=np.int64)
+def _refuse_empty(corpus: Corpus, stats: dict[Split, SplitStats]) -> None:
+    for split in SPLITS:
+        if not stats[split].documents:
+            raise DataError(
+                f"data must give at least one {'training' if split == 'train' else 'validation'} document, but with"
+                f" data.split={corpus.split} and data.val_ratio={corpus.val_ratio} it gives none. Use more text,"
+                " data.split=tail, another data.val_ratio, or for plain text a finer data.separator (blank_line, line)."
+            )

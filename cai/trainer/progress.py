@@ -13,6 +13,9 @@ RECENT = 20
 SPIKE = 6.0
 """Standard deviations above their mean that make a spike."""
 
+WORSE_EVALS, WORSE, WORSE_TRAIN = 2, 1.01, 1.05
+"""Evaluations without a better one, and how much worse than the best and than training validation must be to speak of it."""
+
 
 @dataclass
 class Progress:
@@ -43,6 +46,20 @@ class Progress:
             return True
         self.evals_without_improvement += 1
         return False
+
+    def overfits(self, metrics: Mapping[str, float]) -> str | None:
+        """After an evaluation; a sentence if validation gets worse while the train text gets better: ever less often."""
+        val, train, best = metrics.get("val/loss"), metrics.get("train/loss"), self.best_val_loss
+        evals = self.evals_without_improvement
+        if val is None or train is None or best is None or evals < WORSE_EVALS or evals & (evals - 1):
+            return None
+        if val < WORSE * best or train > val / WORSE_TRAIN:
+            return None
+        return (
+            f"step {self.step}: val/loss has risen to {val:.4f} from {best:.4f} (step {self.best_step}), while train/loss is"
+            f" {train:.4f}: the text is being learned by heart. Try model.dropout=0.1, a larger optimizer.weight_decay, more"
+            " text, or a smaller model; trainer.patience=3 stops in time. The best weights are kept as `best`."
+        )
 
     def watch(self, loss: float) -> str | None:
         """Take in a logged loss; a sentence if it is a spike, far above the ones logged before it."""

@@ -178,6 +178,8 @@ class Trainer:
                 self.recorder.sample(progress.step, title, text)
             if "train/loss" in metrics and (spike := progress.watch(metrics["train/loss"])):
                 log.warning("%s", spike)
+            if "val/loss" in metrics and (advice := progress.overfits(metrics)):
+                log.warning("%s", advice)
             self.newest |= metrics
             progress.owed = None
             self.progress, self._as_owed = progress, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import math
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -27,10 +28,8 @@ if TYPE_CHECKING:
 class Batch(NamedTuple):
     """What a step learns from, on the device."""
 
-    x: Tensor
-    """``(batch_size, T)``"""
-    y: Tensor
-    """``(batch_size, T)``"""
+    inputs: tuple[Tensor, ...]
+    """What the model is called with, each ``(batch_size, T)``: ids and targets, and segments if documents are isolated."""
     n_valid: int
     """Targets that count."""
 
@@ -62,6 +61,8 @@ class Updater:
         seed: int,
     ) -> None:
         trade_memory(model, config)
+        if dataset.isolate:
+            refuse_unless_isolating(model)
         self.model = model
         self.forward: nn.Module = (
             cast(nn.Module, torch.compile(model)) if device.compile else model
@@ -124,9 +125,9 @@ class Updater:
 
     def batch(self, step: int, size: int | None = None) -> Batch:
         """The batch of a step (or its first ``size`` sequences), on the device."""
-        x, y = (torch.from_numpy(array) for array in self.dataset.batch(step, size or self.batch_size))
-        n_valid = int((y != self.dataset.ignore_index).sum())  # on the CPU: no waiting for the device
-        return Batch(self.device.put(x), self.device.put(y), n_valid)
+        arrays = self.dataset.batch(step, size or self.batch_size)
+        n_valid = int((arrays[1] != self.dataset.ignore_index).sum())  # on the CPU: no waiting for the device
+        return Batch(tuple(self.device.put(torch.from_numpy(array)) for array in arrays), n_valid)
 
     def _gradient_norms(self) -> Tensor:
         """``(P,)``, in the order of the parameters that are trained; 0 where a step gave no gradient."""
@@ -143,19 +144,20 @@ class Updater:
         """Set the gradient of the mean loss over *all* valid targets of ``batch``, however it is cut. Returns that loss.
 
         Each micro-batch's sum is divided by the count of the whole: a mean of means would weigh a target in a short
-        sequence more than one in a long sequence.
+        sequence more than one in a long sequence. Of a batch in which nothing counts, loss and gradient are 0.
         """
+        size = len(batch.inputs[0])
         total = torch.zeros((), device=self.device.torch_device, dtype=self.device.parameter_dtype)
         self.optimizer.zero_grad(set_to_none=True)  # of a try that did not fit
         self.model.train()
-        for first in range(0, len(batch.x), self.micro_batch.size):
+        for first in range(0, size, self.micro_batch.size):
             raise_if_overdue()
-            sequences = range(first, min(first + self.micro_batch.size, len(batch.x)))
+            sequences = range(first, min(first + self.micro_batch.size, size))
             chosen = slice(sequences.start, sequences.stop)
             torch.manual_seed(fold(self.seed, step, sequences.start))  # for a dropout other than CAI's
             with keyed(self.model, self.seed, step, sequences):  # also where a backward pass computes forward again
                 with self.device.autocast():
-                    loss = self.forward(batch.x[chosen], batch.y[chosen]) / batch.n_valid
+                    loss = self.forward(*(each[chosen] for each in batch.inputs)) / max(1, batch.n_valid)
                 self.scaler.scale(loss).backward()
             total = total + loss.detach()
         return total
@@ -164,6 +166,16 @@ class Updater:
         """Where in the data and on the schedule update number ``step`` is, as a sentence."""
         where = self.dataset.locate(step, self.batch_size)
         return f"Its batch: {where}. Learning rate {max(self.lrs(step)):.3g}."
+
+
+def refuse_unless_isolating(model: nn.Module) -> None:
+    """Raise ``ConfigError`` if ``model`` cannot be told which documents of a row to keep apart."""
+    calls = [call for name in ("forward", "hidden") if inspect.ismethod(call := getattr(model, name, None))]
+    if not all("segments" in inspect.signature(call).parameters for call in calls):
+        raise ConfigError(
+            f"`data.isolate` needs a model whose forward (and hidden, for a Decoder) takes `segments`, as"
+            f" cai.model.base.ModelConfig says, but {type(model).__name__} does not. Use data.isolate=false."
+        )
 
 
 def fold(seed: int, step: int, sequence: int) -> int:

@@ -43,6 +43,25 @@ def test_the_upgrade_of_the_second_format_adds_what_changes_nothing_and_leaves_i
     }
 
 
+@pytest.mark.parametrize("text", [True, False])
+def test_the_upgrade_of_the_third_format_reads_and_cuts_text_as_before(text: bool) -> None:
+    data = {"_target_": f"cai.data.{'text.TextConfig' if text else 'contacts.ContactsConfig'}", "split": "tail"}
+    tree = {"seed": 1, "data": data, "tokenizer": {"_target_": "cai.tokenizer.bpe.BPEConfig", "vocab_size": 300}}
+    before = copy.deepcopy(tree)
+    new = UPGRADES[3](tree)
+    assert tree == before
+    assert new["tokenizer"] == {**tree["tokenizer"], "sample_mb": None, "sample_seed": 1337}  # type: ignore[dict-item]
+    rows = {"packing": "stream", "isolate": False, "loss": "all"}
+    off = {"encoding": "utf-8", "on_error": "stop", "chunk": 0, "split_by": "document", "parse_tags": False, "marker": None}
+    expected = {**data, **rows, **off} if text else {**data, **rows}
+    assert {key: new["data"][key] for key in expected} == expected
+    if text:
+        assert new["data"]["augment"]["copies"] == 0
+        assert not any(value is True for name, value in new["data"]["clean"].items() if name != "nfc")
+    else:
+        assert new["data"] == expected
+
+
 @pytest.mark.parametrize("number", UPGRADES)
 @pytest.mark.parametrize("tree", [{}, {"trainer": None}, {"trainer": 3}, {"trainer": {}}, {"data": "x", "device": []}])
 def test_an_upgrade_leaves_what_is_wrong_to_validation(tree: dict[str, Any], number: int) -> None:

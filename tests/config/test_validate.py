@@ -12,7 +12,8 @@ import pytest
 from cai.composition import compose
 from cai.config.roots import TrainConfig
 from cai.config.saved import to_tree
-from cai.config.validate import Validation, did_you_mean, leaf_paths
+from cai.config.validate import Validation, leaf_paths
+from cai.spelling import did_you_mean
 
 DELETED = object()
 

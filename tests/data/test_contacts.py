@@ -10,9 +10,11 @@ from pydantic import ValidationError
 
 from cai.data.contacts import ContactsConfig
 from cai.data.contacts.tables import NOTICE
+from cai.data.report import Report
 from cai.markup import ANSWER, ANSWER_END, ANSWER_START, DOC, DOC_END, QUESTION, QUESTION_END, Tag, plain_text
+from tests.data.options import ROWS
 
-OPTIONS = {"samples": 900, "questions": 3, "seed": 1337, "split": "hash", "val_ratio": 0.2}
+OPTIONS = ROWS | {"samples": 900, "questions": 3, "seed": 1337, "split": "hash", "val_ratio": 0.2}
 
 
 def config(**changed: object) -> ContactsConfig:
@@ -32,7 +34,7 @@ def test_train_and_validation_share_no_organisation(split: Literal["hash", "tail
 
 
 def test_every_document_is_whole_tagged_composed_and_keyed() -> None:
-    for document in config(split="tail").build().documents():
+    for document in config(split="tail").build().documents(Report()):
         tags = [part for part in document.parts if isinstance(part, Tag)]
         assert tags == [QUESTION, QUESTION_END, DOC, DOC_END, ANSWER, ANSWER_END]
         text = plain_text(document.parts)
@@ -44,19 +46,19 @@ def test_every_document_is_whole_tagged_composed_and_keyed() -> None:
 
 def test_the_corpus_is_the_same_every_time_it_is_read() -> None:
     corpus = config().build()
-    first = list(corpus.documents())
-    assert list(corpus.documents()) == first == list(config().build().documents())
+    first = list(corpus.documents(Report()))
+    assert list(corpus.documents(Report())) == first == list(config().build().documents(Report()))
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 4, 100])
 def test_there_are_as_many_samples_as_asked_and_more_samples_only_add(samples: int) -> None:
-    documents = list(config(samples=samples).build().documents())
+    documents = list(config(samples=samples).build().documents(Report()))
     assert len(documents) == samples
-    assert documents == list(config().build().documents())[:samples]
+    assert documents == list(config().build().documents(Report()))[:samples]
 
 
 def test_another_seed_is_another_world() -> None:
-    one, other = ([plain_text(d.parts) for d in config(seed=seed).build().documents()] for seed in (1, 2))
+    one, other = ([plain_text(d.parts) for d in config(seed=seed).build().documents(Report())] for seed in (1, 2))
     assert len(set(one) & set(other)) < 10
 
 

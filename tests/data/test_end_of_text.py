@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cai.data.base import Corpus
+from cai.data.corpus import Corpus
 from cai.tokenizer.char import CharConfig
 from cai.tokens.shards import Shards, build_shards
 from tests.data.test_text import text_config, write

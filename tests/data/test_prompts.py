@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cai.data.base import Document, Prompt
+from cai.data.base import Document
+from cai.data.corpus import Prompt
 from cai.markup import ANSWER, ANSWER_START, QUESTION, document_parts, prompt_parts
 from tests.data.test_split import corpus_of
 

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cai.data.base import Corpus, Document
+from cai.data.base import Document
+from cai.data.corpus import Corpus
+from cai.data.report import Report
 from cai.markup import ANSWER, ANSWER_END, QUESTION, Tag, document_parts, plain_text
 
 
@@ -20,7 +22,7 @@ def corpus_of(
 ) -> Corpus:
     """A corpus in memory; a ``str`` is a document without a key."""
     made = [Document((document,)) if isinstance(document, str) else document for document in documents]
-    return Corpus(lambda: iter(made), split, val_ratio, fingerprint="test")
+    return Corpus(lambda _: iter(made), split, val_ratio, fingerprint="test")
 
 
 def sides(corpus: Corpus) -> tuple[list[str], list[str]]:
@@ -151,7 +153,7 @@ def test_what_a_tokenizer_learns_from_has_no_tags_and_no_validation_text() -> No
 
 
 def test_documents_are_taken_from_their_source_one_by_one() -> None:
-    def endless() -> Iterator[Document]:
+    def endless(_: Report) -> Iterator[Document]:
         number = 0
         while True:
             yield Document((f"문서 {number}",))

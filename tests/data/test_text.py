@@ -10,20 +10,22 @@ from typing import Literal
 
 import pytest
 
+from cai.data.report import Report
 from cai.data.text import TextConfig
 from cai.errors import DataError
 from cai.markup import plain_text
+from tests.data.options import FILES
 
 Separator = Literal["blank_line", "line", "file"]
 
 
 def text_config(path: Path | str, separator: str = "line", **options: object) -> TextConfig:
-    defaults = {"split": "hash", "val_ratio": 0.5, "end_of_text": True}
-    return TextConfig.model_validate({"path": str(path), "separator": separator} | defaults | options)
+    own = {"path": str(path), "separator": separator, "marker": None, "split_by": "document"}
+    return TextConfig.model_validate(FILES | own | options)
 
 
 def documents(path: Path | str, separator: str = "line") -> list[str]:
-    return [plain_text(document.parts) for document in text_config(path, separator).build().documents()]
+    return [plain_text(document.parts) for document in text_config(path, separator).build().documents(Report())]
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -148,14 +150,14 @@ def test_reading_twice_gives_the_same_documents(tmp_path: Path) -> None:
     for number in range(5):
         write(tmp_path / f"{number}.txt", f"{number}\n\n{number}\n")
     corpus = text_config(tmp_path, "blank_line").build()
-    assert list(corpus.documents()) == list(corpus.documents())
-    assert len(list(corpus.documents())) == 10
+    assert list(corpus.documents(Report())) == list(corpus.documents(Report()))
+    assert len(list(corpus.documents(Report()))) == 10
 
 
 def test_the_first_documents_come_before_the_rest_is_read(tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", "가\n\n나\n\n".encode() + b"\xff\n")
     for separator in ("line", "blank_line"):
-        stream = text_config(path, separator).build().documents()
+        stream = text_config(path, separator).build().documents(Report())
         assert [next(stream).parts, next(stream).parts] == [("가",), ("나",)]
         with pytest.raises(DataError):
             next(stream)

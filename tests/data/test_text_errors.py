@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cai.data.report import Report
 from cai.data.text import TextConfig
 from cai.errors import DataError
 from cai.tokenizer.byte import ByteConfig
@@ -22,7 +23,7 @@ def refusal(config: TextConfig, path: Path | str) -> str:
     """How ``config`` is refused, at the latest when its documents are read: naming the place, the rule and the fact."""
     with pytest.raises(DataError) as caught:  # noqa: PT012
         config.check()
-        list(config.build().documents())
+        list(config.build().documents(Report()))
     message = str(caught.value)
     assert str(path) in message
     assert re.search(r"\bmust\b.*\bbut\b", message, re.DOTALL), f"no rule in: {message}"
@@ -79,14 +80,14 @@ def test_an_empty_file_beside_a_filled_one_does_no_harm(tmp_path: Path) -> None:
     write(tmp_path / "b.txt", "가\n")
     config = text_config(tmp_path)
     config.check()
-    assert [document.parts for document in config.build().documents()] == [("가",)]
+    assert [document.parts for document in config.build().documents(Report())] == [("가",)]
 
 
 @pytest.mark.parametrize("content", [" \n\t\n\r\n", "\ufeff", "\u3000\n"])
 @pytest.mark.parametrize("separator", ["line", "blank_line", "file"])
 def test_white_space_alone_is_no_document_and_refused_before_training(tmp_path: Path, content: str, separator: str) -> None:
     corpus = text_config(write(tmp_path / "a.txt", content), separator).build()
-    assert list(corpus.documents()) == []
+    assert list(corpus.documents(Report())) == []
     with pytest.raises(DataError, match=r"data must give at least one training document.* Use more text"):
         build_shards(corpus, ByteConfig().build([]), tmp_path / "cache")
 
@@ -134,7 +135,10 @@ def test_a_bad_byte_is_named_by_file_line_and_offset(
     assert content[offset] == int(byte, 16)
     message = refusal(config, bad)
     assert f"line {line} has the byte 0x{byte} at offset {offset} of the file" in message
-    assert "iconv -f cp949 -t utf-8" in message
+    assert message.endswith("data.on_error=skip leaves such text out and counts it.")
+    fits = [name for name in ("cp949", "utf-16") if f"data.encoding={name}" in message]
+    for encoding in fits:
+        content.decode(encoding)
 
 
 @pytest.mark.parametrize("split", ["hash", "tail"])
@@ -155,7 +159,7 @@ def test_a_file_that_disappears_after_the_check_is_refused(tmp_path: Path) -> No
     corpus = text_config(path).build()
     path.unlink()
     with pytest.raises(DataError, match=rf"must be readable, but {path} is not: No such file"):
-        list(corpus.documents())
+        list(corpus.documents(Report()))
 
 
 @pytest.mark.parametrize("case", ["missing", "empty folder", "empty file", "bad byte", "no permission"])

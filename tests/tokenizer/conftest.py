@@ -9,8 +9,17 @@ from cai.tokenizer.base import Tokenizer
 from cai.tokenizer.bpe import BPEConfig
 from cai.tokenizer.byte import ByteConfig
 from cai.tokenizer.char import CharConfig
+from tests.data.options import ROWS
 
-CONTACTS = ContactsConfig(samples=60, questions=3, seed=1337, split="hash", val_ratio=0.2)
+CONTACTS = ContactsConfig.model_validate(
+    ROWS | {"samples": 60, "questions": 3, "seed": 1337, "split": "hash", "val_ratio": 0.2}
+)
+
+
+def bpe_config(vocab_size: int = 700, digits: int = 1, **options: object) -> BPEConfig:
+    """A BPE of few tokens; everything else as in its YAML."""
+    chosen = {"vocab_size": vocab_size, "digits": digits, "sample_mb": 100, "sample_seed": 1337}
+    return BPEConfig.model_validate(chosen | options)
 
 
 def contact_texts() -> list[str]:
@@ -25,7 +34,7 @@ def byte() -> Tokenizer:
 
 @pytest.fixture(scope="session")
 def bpe() -> Tokenizer:
-    return BPEConfig(vocab_size=700, digits=1).build(contact_texts())
+    return bpe_config().build(contact_texts())
 
 
 @pytest.fixture(scope="session")

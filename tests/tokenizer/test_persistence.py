@@ -18,15 +18,15 @@ from cai.tokenizer.base import Tokenizer
 from cai.tokenizer.bpe import BPEConfig
 from cai.tokenizer.byte import ByteConfig
 from cai.tokenizer.char import CharConfig
-from tests.tokenizer.conftest import contact_texts
+from tests.tokenizer.conftest import bpe_config, contact_texts
 from tests.tokenizer.test_round_trip import HOSTILE
 
 PRINT_FINGERPRINTS = """
-from tests.tokenizer.conftest import contact_texts
+from tests.tokenizer.conftest import bpe_config, contact_texts
 from cai.tokenizer.bpe import BPEConfig
 from cai.tokenizer.byte import ByteConfig
 from cai.tokenizer.char import CharConfig
-for config in (ByteConfig(), BPEConfig(vocab_size=700, digits=1), CharConfig()):
+for config in (ByteConfig(), bpe_config(vocab_size=700, digits=1), CharConfig()):
     print(config.build(contact_texts()).fingerprint)
 """
 
@@ -63,7 +63,7 @@ def test_saving_twice_writes_the_same_bytes(tokenizer: Tokenizer, tmp_path: Path
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
 
 
-@pytest.mark.parametrize("config", [BPEConfig(vocab_size=700, digits=1), ByteConfig(), CharConfig()], ids=type)
+@pytest.mark.parametrize("config", [bpe_config(vocab_size=700, digits=1), ByteConfig(), CharConfig()], ids=type)
 def test_learning_twice_from_the_same_text_gives_the_same_tokenizer(config: BPEConfig | ByteConfig | CharConfig) -> None:
     assert config.build(contact_texts()).fingerprint == config.build(iter(contact_texts())).fingerprint
 
@@ -84,9 +84,9 @@ def test_every_process_learns_the_same_tokenizer() -> None:
 def test_other_text_and_other_options_give_other_fingerprints(bpe: Tokenizer, byte: Tokenizer) -> None:
     texts = contact_texts()
     others = [
-        BPEConfig(vocab_size=700, digits=1).build(texts[:20]),
-        BPEConfig(vocab_size=700, digits=2).build(texts),
-        BPEConfig(vocab_size=600, digits=1).build(texts),
+        bpe_config(vocab_size=700, digits=1).build(texts[:20]),
+        bpe_config(vocab_size=700, digits=2).build(texts),
+        bpe_config(vocab_size=600, digits=1).build(texts),
         CharConfig().build(texts),
     ]
     assert len({tokenizer.fingerprint for tokenizer in [bpe, byte, *others]}) == 6

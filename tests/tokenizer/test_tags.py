@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from cai.markup import ANSWER, DOC, EOS, QUESTION, TAGS, Part, Tag, document_parts, plain_text, prompt_parts
 from cai.tokenizer.base import Tokenizer
-from cai.tokenizer.bpe import BPEConfig
-from tests.tokenizer.conftest import CONTACTS
+from tests.tokenizer.conftest import CONTACTS, bpe_config
 
 PIECES = [
     *TAGS,
@@ -52,7 +51,7 @@ def test_a_typed_tag_is_ordinary_text_and_comes_back(byte_level: Tokenizer, text
 
 
 def test_a_bpe_that_learned_from_typed_tags_has_no_merge_that_forges_one() -> None:
-    tokenizer = BPEConfig(vocab_size=500, digits=1).build(["".join(TAGS), " ".join(TAGS), *TAGS] * 50)
+    tokenizer = bpe_config(vocab_size=500, digits=1).build(["".join(TAGS), " ".join(TAGS), *TAGS] * 50)
     for tag in TAGS:
         assert not special_ids(tokenizer) & set(tokenizer.encode(f"{tag}{tag} {tag}\n{tag}"))
 

@@ -14,7 +14,7 @@ from cai.markup import TAGS
 from cai.tokenizer.base import Tokenizer
 from cai.tokenizer.bpe import BPEConfig
 from cai.tokenizer.char import CharConfig
-from tests.tokenizer.conftest import contact_texts
+from tests.tokenizer.conftest import bpe_config, contact_texts
 
 TELEPHONE = "02-1234-5678, +82 10 9876 5432 12345678"
 MANY_NUMBERS = [f"전화: {n:03}-{n * 7919 % 10**4:04}-{n * 104729 % 10**8:08}" for n in range(600)]
@@ -25,14 +25,14 @@ def pieces_of(tokenizer: Tokenizer, text: str) -> list[str]:
 
 
 def test_with_digits_1_every_digit_is_a_token_of_its_own() -> None:
-    tokenizer = BPEConfig(vocab_size=1000, digits=1).build(MANY_NUMBERS)
+    tokenizer = bpe_config(vocab_size=1000, digits=1).build(MANY_NUMBERS)
     pieces = pieces_of(tokenizer, TELEPHONE)
     assert [piece for piece in pieces if re.search(r"\d", piece)] == re.findall(r"\d", TELEPHONE)
 
 
 @pytest.mark.parametrize("digits", [2, 3])
 def test_with_digits_2_or_3_that_many_digits_at_most_share_a_token(digits: int) -> None:
-    tokenizer = BPEConfig(vocab_size=2000, digits=digits).build(MANY_NUMBERS)
+    tokenizer = bpe_config(vocab_size=2000, digits=digits).build(MANY_NUMBERS)
     groups = [piece for piece in pieces_of(tokenizer, TELEPHONE) if re.search(r"\d", piece)]
     assert max(map(len, groups)) == digits
     assert all(group.isdigit() for group in groups), "digits share no token with other characters"
@@ -44,17 +44,17 @@ def test_with_digits_2_or_3_that_many_digits_at_most_share_a_token(digits: int) 
 @pytest.mark.parametrize("vocab_size", [263, 1, 0, -5])
 def test_a_vocabulary_without_room_for_bytes_and_tags_is_refused(vocab_size: int) -> None:
     with pytest.raises(ValidationError, match="greater than or equal to 264"):
-        BPEConfig(vocab_size=vocab_size, digits=1)
+        bpe_config(vocab_size=vocab_size, digits=1)
 
 
 @pytest.mark.parametrize("options", [{"digits": 0}, {"digits": 4}, {"digits": "1"}, {"vocab_size": 300.0}, {"merges": 3}])
 def test_other_wrong_options_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        BPEConfig.model_validate({"vocab_size": 300, "digits": 1} | options)
+        bpe_config(**{"vocab_size": 300, **options})
 
 
 def test_the_smallest_vocabulary_is_the_bytes_and_the_tags() -> None:
-    tokenizer = BPEConfig(vocab_size=264, digits=1).build(contact_texts())
+    tokenizer = bpe_config(vocab_size=264, digits=1).build(contact_texts())
     assert tokenizer.vocab_size == 264 == 256 + len(TAGS)
     assert len(tokenizer.encode("가")) == 3
 
@@ -64,19 +64,19 @@ def test_the_vocabulary_reached_is_the_one_asked_for_where_the_text_allows(bpe: 
 
 
 def test_the_vocabulary_is_smaller_than_asked_where_the_text_has_no_more_pairs() -> None:
-    tokenizer = BPEConfig(vocab_size=5000, digits=1).build(["가나다 가나다"])
+    tokenizer = bpe_config(vocab_size=5000, digits=1).build(["가나다 가나다"])
     assert 264 < tokenizer.vocab_size < 290
     assert tokenizer.decode(tokenizer.encode("전혀 다른 글 🙂")) == "전혀 다른 글 🙂"
 
 
 def test_a_tokenizer_can_be_learned_from_no_text() -> None:
-    assert BPEConfig(vocab_size=500, digits=1).build([]).vocab_size == 264
+    assert bpe_config(vocab_size=500, digits=1).build([]).vocab_size == 264
 
 
 def test_decomposed_text_teaches_the_same_as_composed_text() -> None:
     texts = contact_texts()
     decomposed = [unicodedata.normalize("NFD", text) for text in texts]
-    for config in (BPEConfig(vocab_size=400, digits=1), CharConfig()):
+    for config in (bpe_config(vocab_size=400, digits=1), CharConfig()):
         assert config.build(decomposed).fingerprint == config.build(texts).fingerprint
 
 
@@ -85,7 +85,7 @@ def test_a_character_vocabulary_does_not_depend_on_the_order_of_the_texts() -> N
     assert CharConfig().build(texts[::-1]).fingerprint == CharConfig().build(texts).fingerprint
 
 
-@pytest.mark.parametrize("config", [BPEConfig(vocab_size=300, digits=1), CharConfig()], ids=type)
+@pytest.mark.parametrize("config", [bpe_config(vocab_size=300, digits=1), CharConfig()], ids=type)
 def test_an_error_of_the_data_passes_through_learning_unchanged(config: BPEConfig | CharConfig) -> None:
     def broken() -> Iterator[str]:
         yield "가"

@@ -10,15 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cai.data.base import Corpus, Document
+from cai.data.base import Document
 from cai.data.contacts import ContactsConfig
+from cai.data.corpus import Corpus
+from cai.data.report import Report
 from cai.errors import DataError
 from cai.markup import QUESTION, plain_text
 from cai.tokenizer.base import Tokenizer
 from cai.tokenizer.byte import ByteConfig
 from cai.tokenizer.char import CharConfig
 from cai.tokens.batches import TokenDataset
-from cai.tokens.shards import BATCH_DOCUMENTS, Shards, SplitStats, build_shards, load_shards
+from cai.tokens.encoding import BATCH_DOCUMENTS
+from cai.tokens.shards import Shards, SplitStats, build_shards, load_shards
+from tests.data.options import ROWS
 from tests.data.test_split import corpus_of
 from tests.data.test_text import text_config, write
 from tests.tokens.conftest import IGNORE
@@ -42,7 +46,7 @@ def expected_ids(corpus: Corpus, split: str, tokenizer: Tokenizer) -> list[int]:
 @pytest.mark.parametrize("split", ["hash", "tail"])
 def test_each_side_holds_its_documents_with_an_end_of_text_after_each(tmp_path: Path, split: str) -> None:
     corpus = ContactsConfig.model_validate(
-        {"samples": 60, "questions": 3, "seed": 1, "split": split, "val_ratio": 0.3}
+        ROWS | {"samples": 60, "questions": 3, "seed": 1, "split": split, "val_ratio": 0.3}
     ).build()
     shards = build_shards(corpus, BYTE, tmp_path)
     for side, stats in (("train", shards.train), ("val", shards.val)):
@@ -118,7 +122,7 @@ def test_the_same_corpus_and_tokenizer_find_the_same_folder_and_build_nothing(tm
     again = build_shards(text_config(path).build(), ByteConfig().build([]), tmp_path / "cache")
     assert again == first
     assert [file.stat().st_mtime_ns for file in files] == times
-    assert [file.name for file in files] == ["meta.json", "train.bin", "val.bin"]
+    assert [file.name for file in files] == ["meta.json", "train.bin", "train.index", "val.bin", "val.index"]
 
 
 def test_other_text_another_split_and_another_tokenizer_have_folders_of_their_own(tmp_path: Path) -> None:
@@ -158,7 +162,7 @@ def test_a_build_that_fails_in_the_middle_leaves_nothing_and_the_next_builds_pro
     texts = [f"글 {number}" for number in range(2000)]
     failing = True
 
-    def documents() -> Iterator[Document]:
+    def documents(_: Report) -> Iterator[Document]:
         for number, text in enumerate(texts):
             if failing and number == fail_after:
                 raise OSError("network folder is gone")

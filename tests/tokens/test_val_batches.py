@@ -21,7 +21,8 @@ def test_every_target_comes_once_in_order_with_its_context(tmp_path: Path, val_t
     for x, y in batches:
         valid = y != IGNORE
         np.testing.assert_array_equal(x[valid], y[valid] - 1)
-        assert (x[~valid] == 0).all(), "padding is an id that every model knows"
+        assert (x[~valid][1:] == 0).all(), "padding is an id that every model knows"
+        assert (x[~valid][:1] == val_tokens - 1).all(), "before it stands the last token, which predicts nothing"
 
 
 @pytest.mark.parametrize(

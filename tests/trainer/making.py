@@ -26,7 +26,7 @@ from cai.device import Device
 from cai.model.base import IGNORE_INDEX
 from cai.randomness import seed_everything
 from cai.recorder import Recorder
-from cai.tokens.batches import Ids, TokenDataset
+from cai.tokens.batches import Arrays, TokenDataset
 from cai.tokens.shards import Shards, SplitStats
 from cai.trainer.checkpoint import load_checkpoint
 from cai.trainer.trainer import Trainer
@@ -45,7 +45,7 @@ class QueueingDevice(Device):
 class RaggedDataset(TokenDataset):
     """Rows whose targets count only up to a length that differs from row to row."""
 
-    def batch(self, step: int, batch_size: int) -> tuple[Ids, Ids]:
+    def batch(self, step: int, batch_size: int) -> Arrays:
         x, y = super().batch(step, batch_size)
         y = y.copy()
         for row in range(batch_size):

@@ -149,3 +149,40 @@ def test_a_spike_in_training_is_logged_and_reached(tmp_path: Path, caplog: pytes
     assert spike.getMessage().startswith("step 26: train/loss ")
     assert trainer.reached()["loss_spikes"] == [26]
     assert load_checkpoint(trainer.checkpoints.last).state["spikes"] == [26]
+
+
+def overfitting(vals: list[float], train: float) -> list[int]:
+    """The evaluations after which it is said that the text is being learned by heart."""
+    progress, said = Progress(), []
+    for number, val in enumerate(vals):
+        progress.step = number
+        progress.judge(val)
+        if progress.overfits({"val/loss": val, "train/loss": train}):
+            said.append(number)
+    return said
+
+
+def test_learning_by_heart_is_told_ever_less_often() -> None:
+    rising = [3.0, 2.0, *(2.1 + 0.01 * n for n in range(12))]
+    assert overfitting(rising, train=1.5) == [3, 5, 9]
+
+
+@pytest.mark.parametrize(
+    ("vals", "train"),
+    [
+        ([3.0, 2.0, 1.9, 1.8], 1.0),
+        ([2.0, 2.01, 2.005, 2.01, 2.01], 1.0),
+        ([2.0, 2.5, 2.6, 2.7, 2.8], 2.9),
+        ([2.0, 2.5], 1.0),
+    ],
+    ids=["falling", "level", "train is no better", "once"],
+)
+def test_nothing_is_told_of_what_is_no_overfitting(vals: list[float], train: float) -> None:
+    assert overfitting(vals, train) == []
+
+
+def test_the_advice_names_the_remedies() -> None:
+    progress = Progress(step=300, best_val_loss=2.0, best_step=100, evals_without_improvement=2)
+    said = progress.overfits({"val/loss": 2.5, "train/loss": 1.0}) or ""
+    for word in ("2.5000", "2.0000 (step 100)", "model.dropout", "optimizer.weight_decay", "more text", "trainer.patience"):
+        assert word in said

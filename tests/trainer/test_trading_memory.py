@@ -98,7 +98,7 @@ def test_gradient_checkpointing_keeps_far_less_for_the_backward_pass(tmp_path: P
         trainer = make(tmp_path / switch, family, "model.n_layer=6", f"trainer.gradient_checkpointing={switch}")
         batch = trainer.updater.batch(0)
         with kept_bytes(trainer.model) as sizes:
-            trainer.model(batch.x, batch.y)
+            trainer.model(*batch.inputs)
         kept[switch] = sum(sizes)
     assert kept["true"] < 0.3 * kept["false"], kept
 
@@ -108,7 +108,7 @@ def test_in_evaluation_nothing_is_computed_twice(tmp_path: Path, family: str, mo
     trainer = make(tmp_path, family, "trainer.gradient_checkpointing=true")
     monkeypatch.setattr("cai.model.decoder.checkpoint", lambda *_, **__: pytest.fail("it was"))
     batch = trainer.updater.batch(0)
-    assert trainer.model.eval()(batch.x, batch.y).isfinite()
+    assert trainer.model.eval()(*batch.inputs).isfinite()
 
 
 @pytest.mark.parametrize("options", [(), ("model.dropout=0.2",)])

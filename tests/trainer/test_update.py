@@ -73,7 +73,7 @@ def test_nor_with_dropout(tmp_path: Path, micro_batch_size: int) -> None:
 def test_the_gradient_is_that_of_the_mean_over_targets_that_count(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, "trainer.batch_size=4", dataset_class=RaggedDataset, dtype=torch.float64)
     batch = trainer.updater.batch(0)
-    x, y, n_valid = batch
+    (x, y), n_valid = batch
     counted = y != trainer.dataset.ignore_index
     assert len(set(counted.sum(1).tolist())) > 1  # ragged indeed
     assert n_valid == int(counted.sum())

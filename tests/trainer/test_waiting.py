@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cai.device import Device
-from cai.tokens.batches import Ids, TokenDataset
+from cai.tokens.batches import Arrays, TokenDataset
 from cai.trainer.trainer import Trainer
 from cai.trainer.update import Updater
 from tests.trainer.making import QueueingDevice, make_trainer
@@ -127,7 +127,7 @@ class Noting(TokenDataset):
 
     asked: list[int]
 
-    def batch(self, step: int, batch_size: int) -> tuple[Ids, Ids]:
+    def batch(self, step: int, batch_size: int) -> Arrays:
         self.asked = [*getattr(self, "asked", []), step]
         return super().batch(step, batch_size)
 

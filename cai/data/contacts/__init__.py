@@ -10,38 +10,53 @@ from typing import Annotated
 
 from pydantic import Field
 
-from cai.data.base import Corpus, DataConfig, Document, fingerprint_of, source_of
+from cai.data.base import DividedConfig, Document, fingerprint_of, source_of
 from cai.data.contacts.examples import Example, make_examples
 from cai.data.contacts.organisations import make_organisation
 from cai.data.contacts.tables import NOTICE, TRAINING_TABLES
+from cai.data.corpus import Corpus
+from cai.data.report import Report
 from cai.markup import document_parts
 
+EXAMPLE = 'question="가온솔병원 전화번호 알려 주세요." doc="가온솔병원 안내. 전화 051-234-5678, 주소 부산광역시 수영구 12"'
 
-class ContactsConfig(DataConfig):
+
+class ContactsConfig(DividedConfig):
     """Which world, and how much of it."""
-
-    asks = True
-    example = (
-        'question="가온솔병원 전화번호 알려 주세요." doc="가온솔병원 안내. 전화 051-234-5678, 주소 부산광역시 수영구 12"'
-    )
 
     samples: Annotated[int, Field(gt=0)]
     questions: Annotated[int, Field(gt=0)]
     seed: int
 
+    @property
+    def asks(self) -> bool:
+        return True
+
+    @property
+    def example(self) -> str:
+        return EXAMPLE
+
     def check(self) -> None:
         """Nothing can be missing: the corpus is part of the program."""
 
     def build(self) -> Corpus:
+        decisive = self.model_dump(exclude={"packing", "isolate", "loss"})
         return Corpus(
-            documents=lambda: (
-                Document(document_parts(e.question, e.document, e.answer), key=e.organisation) for e in self.examples()
-            ),
+            documents=self._documents,
             split=self.split,
             val_ratio=self.val_ratio,
-            fingerprint=fingerprint_of("contacts", source_of(Corpus), _source_fingerprint(), *self.model_dump().items()),
+            fingerprint=fingerprint_of("contacts", source_of(Corpus), _source_fingerprint(), *decisive.items()),
             note=NOTICE,
+            packing=self.packing,
+            isolate=self.isolate,
+            loss=self.loss,
         )
+
+    def _documents(self, report: Report) -> Iterator[Document]:
+        for example in self.examples():
+            report.read += 1
+            report.kept += 1
+            yield Document(document_parts(example.question, example.document, example.answer), key=example.organisation)
 
     def examples(self) -> Iterator[Example]:
         """All examples, organisation by organisation."""

@@ -47,6 +47,9 @@ DISTRACTOR_SHARE: Final = 0.1
 SECOND_ITEM_SHARE: Final = 0.3
 """How often a checklist has a second item, if the document allows one."""
 
+READ_WITH_CONSONANT: Final = frozenset("013678lmnr")
+"""Digits and Latin letters whose Korean reading ends in a consonant."""
+
 SHUFFLED_SHARE: Final = 0.5
 """How often the fields of a document are not in their usual order."""
 
@@ -76,7 +79,13 @@ def _make_example(rng: random.Random, organisation: Organisation, tables: Tables
     asked = _asked(rng, answerable)
     stated = _stated_fields(rng, asked, answerable)
     facts = {field: value for field, value in organisation.facts().items() if field in stated}
-    name = organisation.name
+    return render_example(rng, organisation.name, asked, facts, tables, answerable=answerable)
+
+
+def render_example(
+    rng: random.Random, name: str, asked: str, facts: Mapping[str, str], tables: Tables, *, answerable: bool
+) -> Example:
+    """Question, document and answer about ``facts``, what the document states; some checklist and details must fit them."""
     return Example(
         organisation=name,
         question=_question(rng, asked, name, tables),
@@ -174,6 +183,7 @@ def _needs(template: str) -> frozenset[str]:
 
 
 def _particle(word: str, after_consonant: str, after_vowel: str) -> str:
-    """The Korean particle that fits the last syllable of ``word``."""
-    final_consonant = (ord(word[-1]) - ord("가")) % 28
+    """The Korean particle that fits the last sound of ``word``, as it is read aloud in Korean."""
+    last = next((letter for letter in reversed(word.lower()) if letter.isalnum()), "")
+    final_consonant = (ord(last) - ord("가")) % 28 if "가" <= last <= "힣" else last in READ_WITH_CONSONANT
     return after_consonant if final_consonant else after_vowel
