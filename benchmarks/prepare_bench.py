@@ -9,6 +9,7 @@ once for both sides. Each side runs in a process of its own, in alternation, on 
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import shutil
 import sys
@@ -59,14 +60,13 @@ def make_text(sources: list[Path], megabytes: int, path: Path) -> None:
     """Real text, repeated and perturbed, so that no copy is the same."""
     documents = [each for source in sources for each in source.read_text(encoding="utf-8").split("\n\n") if each.strip()]
     words = " ".join(documents[:2000]).split()
-    rng, size = random.Random(0), 0
-    with path.open("w", encoding="utf-8") as file:
-        while size < megabytes * 1_000_000:
-            for document in documents:
-                changed = [word if rng.random() > 0.02 else rng.choice(words) for word in document.split(" ")]
-                size += file.write(" ".join(changed) + "\n\n") * 2  # a guess; the loop ends where the file is long enough
-                if file.tell() >= megabytes * 1_000_000:
-                    return
+    rng, left = random.Random(0), megabytes * 1_000_000
+    with path.open("wb") as file:
+        for document in itertools.cycle(documents):
+            changed = [word if rng.random() > 0.02 else rng.choice(words) for word in document.split(" ")]
+            left -= file.write((" ".join(changed) + "\n\n").encode())
+            if left <= 0:
+                return
 
 
 def child(code: str, *words: object) -> dict[str, Any]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before PyTorch is imported, which reads an environment variable that the program sets
+    from cai.cli import run_verb
+
+    raise SystemExit(run_verb("prepare"))
+
 import logging
 import time
 from collections.abc import Sequence

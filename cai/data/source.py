@@ -6,6 +6,7 @@ import functools
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -79,6 +80,7 @@ class SourceConfig(DividedConfig):
                 "source",
                 type(self).__qualname__,
                 source_of(type(self)),
+                self._libraries(),
                 self.identity(files),
                 sorted(options.items()),
                 table,
@@ -92,6 +94,11 @@ class SourceConfig(DividedConfig):
             isolate=self.isolate,
             loss=self.loss,
         )
+
+    def _libraries(self) -> list[str]:
+        """The versions of the packages that decide what is kept and how it is written."""
+        used = {"rensa": self.clean.duplicates == "near", "phonenumbers": self.clean.telephones == "format"}
+        return [f"{name} {metadata.version(name)}" for name, is_used in used.items() if is_used]
 
     def _documents(self, files: list[Path], report: Report) -> Iterator[Document]:
         """Read, clean, leave out duplicates, cut into chunks; everything counted in ``report``."""
