@@ -64,8 +64,8 @@ def describe_plan(config: TrainConfig, trainer: Trainer, gate: TokenizerReport, 
     if device.type == "cuda" and not device.peak_flops:
         gpu = torch.cuda.get_device_name()
         rows.append(("mfu", f"not logged, as the peak speed of {gpu} in {device.precision} is not known to CAI"))
-    if advice := epochs_advice(train.tokens, epochs):
-        rows.append(("advice", advice))
+    advice = [epochs_advice(train.tokens, epochs), size_advice(train.tokens, parameters["without_embeddings"])]
+    rows += [("advice", text) for text in advice if text]
     lines = described(rows)
     lines += [wrapped("note", note)] * bool(note)
     return "\n".join(
@@ -111,8 +111,21 @@ def rows_of(dataset: TokenDataset) -> list[tuple[str, str]]:
     return [("rows", "; ".join(said))] * bool(said)
 
 
+SMALL_TEXT, SMALL_MODEL = 1e6, 2e6
+"""Training tokens below which, and parameters beside the embeddings above which, a model is large for its text."""
+
 USUAL_EPOCHS = ((3e6, 5, 10), (3e7, 2, 3), (float("inf"), 1, 1))
 """Up to how many training tokens, and how many epochs are usual: the founding advice, at 1, 10 and 100 million."""
+
+
+def size_advice(tokens: int, parameters: int) -> str:
+    """Whether a model is large for its text, by the founding advice: a small one below a million tokens."""
+    if tokens >= SMALL_TEXT or parameters <= SMALL_MODEL:
+        return ""
+    return (
+        f"{parameters / 1e6:.1f} M parameters are many for {tokens / 1e6:.2f} M tokens, which they will learn by heart: a"
+        " smaller model (model=..._nano), model.dropout=0.1, or more text"
+    )
 
 
 def epochs_advice(tokens: int, epochs: float) -> str:

@@ -12,7 +12,7 @@ from torch import nn
 
 import cai
 from cai.device import Device
-from cai.plan import count_parameters, data_rows, describe_plan, epochs_advice, flops_per_token
+from cai.plan import count_parameters, data_rows, describe_plan, epochs_advice, flops_per_token, size_advice
 from cai.tokenizer.byte import ByteConfig
 from cai.tokenizer.report import describe
 from cai.trainer.trainer import Trainer
@@ -150,3 +150,10 @@ def test_what_was_left_out_of_the_text_stands_first(tmp_path: Path) -> None:
     assert rows[0] == ("text", "9 read, 7 kept; left out: 2 duplicate; changed: 3 by whitespace")
     assert "dropped.jsonl" in rows[1][1]
     assert [name for name, _ in data_rows(shards)] == ["documents", "tokens"]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "parameters", "large"), [(730_000, 4_700_000, True), (730_000, 800_000, False), (2_000_000, 9_000_000, False)]
+)
+def test_a_model_that_is_large_for_its_text_is_told(tokens: int, parameters: int, large: bool) -> None:
+    assert ("learn by heart" in size_advice(tokens, parameters)) == large
