@@ -34,20 +34,31 @@ def read_csv(file: Path, encoding: Encoding, on_error: str, delimiter: str, repo
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the library's own limit is 128 KiB
     if delimiter == "auto":
         delimiter = "\t" if plain_suffix(file) == ".tsv" else ","
-    lines = (line for _, line in read_lines(file, encoding, on_error, report))
-    rows = csv.reader(lines, delimiter=delimiter, strict=True)
+    taken: list[tuple[int, str]] = []  # the lines of the row at hand
+
+    def lines() -> Iterator[str]:
+        for number, line in read_lines(file, encoding, on_error, report):
+            taken.append((number, line))
+            yield line
+
+    rows = csv.reader(lines(), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     while True:
-        first = rows.line_num + 1
-        where = f"{file}, line {first}"
+        taken.clear()
         try:
             row = next(rows)
         except StopIteration:
             return
         except csv.Error as error:
-            fact = f"cannot be read ({error})"
-            report.refuse(on_error, f"{where} must be a row of CSV, but {fact}.", "broken row", where, "")
+            # A quote that does not close takes all lines up to the end with it: each is counted and written down.
+            first, last = taken[0][0], taken[-1][0]
+            which = f"lines {first} to {last} cannot" if last > first else "cannot"
+            message = f"{file}, line {first} must be a row of CSV, but {which} be read ({error})."
+            report.refuse(on_error, message, "line of a broken row", f"{file}, line {first}", taken[0][1])
+            for number, line in taken[1:]:
+                report.drop("line of a broken row", f"{file}, line {number}", line)
             continue
+        where = f"{file}, line {taken[0][0]}"
         if not row:
             continue
         if header is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated
@@ -48,7 +49,8 @@ class MixConfig(DataConfig):
             try:
                 source.check()
             except (ConfigError, DataError) as error:
-                problems.append(str(error).replace("data.", f"data.sources.{name}."))
+                options = "|".join(type(source).model_fields)
+                problems.append(re.sub(rf"(?<![\w/.])data\.(?={options})", f"data.sources.{name}.", str(error)))
         if problems:
             raise ConfigError(problems)
 

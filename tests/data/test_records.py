@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ def test_a_broken_record_is_named_or_left_out_and_counted(tmp_path: Path, line: 
     [
         ("a,b\n1\n", r"line 2 must be a row of CSV, but has 1 fields under a header of 2"),
         ("a,b\n1,2,3\n", r"has 3 fields under a header of 2. data.delimiter is ','"),
-        ('a,b\n1,"open\n2,3\n', r"line 2 must be a row of CSV, but cannot be read"),
+        ('a,b\n1,"open\n2,3\n', r"line 2 must be a row of CSV, but lines 2 to 3 cannot be read"),
         ('a,b\n"1"x,2\n', r"line 2 must be a row of CSV, but cannot be read"),
         ("a,a\n1,2\n", r"line 1 must name each column once, but has a more than once"),
     ],
@@ -162,3 +163,19 @@ def test_a_parquet_file_gives_nested_fields(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{"meta": {"title": "제목"}, "text": "글", "rest": 1}]), path)
     assert texts(config(ParquetConfig, path, template="{meta.title}: {text}")) == ["제목: 글"]
+
+
+def test_a_quote_that_never_closes_costs_no_line_in_silence(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'a,b\n1,2\n3,"open\n' + "".join(f"{n},x\n" for n in range(50)))
+    report = Report()
+    assert texts(config(CsvConfig, path, template="{a}", on_error="skip"), report) == ["1"]
+    assert report.dropped == {"line of a broken row": 51}
+    with pytest.raises(DataError, match=r"line 3 must be a row of CSV, but lines 3 to 53 cannot be read"):
+        texts(config(CsvConfig, path, template="{a}"))
+
+
+def test_lines_are_numbered_as_in_the_file_after_one_that_was_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", b"a,b\n\xff,1\n1,2\n3\n")
+    report = Report(file := StringIO())
+    assert texts(config(CsvConfig, path, template="{a}", on_error="skip"), report) == ["1"]
+    assert [json.loads(line)["where"].rpartition(" ")[2] for line in file.getvalue().splitlines()] == ["2", "4"]

@@ -175,6 +175,14 @@ def test_a_wrong_mixture_is_refused_with_the_path_of_the_source(tmp_path: Path, 
         mixture(tmp_path, word)
 
 
+def test_a_missing_file_of_a_source_is_told_under_its_own_path(tmp_path: Path) -> None:
+    config = mixture(tmp_path, f"data.sources.one.path={tmp_path}/data.path/data.txt")
+    with pytest.raises(
+        ConfigError, match=r"^data\.sources\.one\.path must name .* but .*/data\.path/data\.txt does not exist"
+    ):
+        config.data.check()
+
+
 def test_a_saved_mixture_loads_back_equal(tmp_path: Path) -> None:
     from cai.config.roots import TrainConfig
     from cai.config.saved import load_config, save_config
