@@ -16,7 +16,6 @@ from cai.composition import HydraSession
 from cai.config.roots import TrainConfig
 from cai.overrides import parse_arguments
 from cai.plan import data_rows, described, wrapped
-from cai.tokenizer.report import TokenizerReport, inspect_tokenizer
 from cai.tokens.learned import learn_tokenizer
 from cai.tokens.shards import Shards, build_shards
 from cai.train import check_surroundings
@@ -24,13 +23,11 @@ from cai.train import check_surroundings
 log = logging.getLogger(__name__)
 
 
-def prepare(config: TrainConfig) -> tuple[Shards, TokenizerReport]:
+def prepare(config: TrainConfig) -> Shards:
     """Learn the tokenizer and write the shards that ``train`` would, into the same cache."""
     cache = Path(config.output_dir).expanduser() / "cache"
     corpus = config.data.build()
-    tokenizer = learn_tokenizer(config.tokenizer, corpus, cache)
-    gate = inspect_tokenizer(tokenizer, corpus.texts("train"), getattr(config.tokenizer, "vocab_size", None))
-    return build_shards(corpus, tokenizer, cache), gate
+    return build_shards(corpus, learn_tokenizer(config.tokenizer, corpus, cache), cache)
 
 
 def main(words: Sequence[str]) -> int:
@@ -41,7 +38,8 @@ def main(words: Sequence[str]) -> int:
     check_surroundings([job.config for job in jobs])
     for job in jobs:
         begun = time.perf_counter()
-        shards, gate = prepare(job.config)
+        shards = prepare(job.config)
+        gate = shards.gate_of(job.config.tokenizer)
         seconds = time.perf_counter() - begun
         size = (shards.train.bytes + shards.val.bytes) / 1e6
         rows = [*data_rows(shards), ("tokenizer", gate.summary()), ("shards", str(shards.folder))]

@@ -34,7 +34,6 @@ from cai.signals import listening
 from cai.summary import describe_end, describe_failure, describe_interruption, resume_command
 from cai.sweep import sweep
 from cai.tokenizer.base import Tokenizer
-from cai.tokenizer.report import inspect_tokenizer
 from cai.tokens.batches import dataset_of
 from cai.tokens.learned import learn_tokenizer
 from cai.tokens.shards import build_shards
@@ -57,9 +56,9 @@ def train(config: TrainConfig, run: Run, source: Path | None = None) -> FitResul
     if source is None:
         learn_tokenizer(config.tokenizer, corpus, cache).save(run.directory / TOKENIZER)
     tokenizer = Tokenizer.load(run.directory / TOKENIZER)
-    gate = inspect_tokenizer(tokenizer, corpus.texts("train"), getattr(config.tokenizer, "vocab_size", None))
     shards = build_shards(corpus, tokenizer, cache)
     run.confirm_data(corpus.fingerprint, tokenizer.fingerprint, tokens=shards.fingerprint, ids=shards.content)
+    gate = shards.gate_of(config.tokenizer)
     dataset = dataset_of(corpus, shards, config.model.block_size, config.seed, IGNORE_INDEX)
 
     seed_everything(config.seed)

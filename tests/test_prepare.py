@@ -45,6 +45,13 @@ def test_the_report_tells_what_was_left_out_and_where_it_is_listed(
     assert sorted(reasons) == ["duplicate", "line not utf-8"]
 
 
+def test_the_gate_is_passed_once_for_all_runs_on_the_same_shards(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = train_words(write(scratch / "a.txt", LINES))
+    assert main(["prepare", *words]) == 0
+    monkeypatch.setattr("cai.tokens.shards.inspect_tokenizer", lambda *_: pytest.fail("it was read again"))
+    assert main(["train", *words, "trainer=smoke", "model.n_embd=16", "model.block_size=32", "device.threads=1"]) == 0
+
+
 def test_several_are_prepared_at_once_and_problems_come_first(scratch: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = train_words(write(scratch / "a.txt", LINES))
     assert main(["prepare", "-m", *words, "tokenizer.vocab_size=300,400"]) == 0

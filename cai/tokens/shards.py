@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from cai.data.base import Split, fingerprint_of
 from cai.data.corpus import Corpus
 from cai.errors import DataError
 from cai.files import told, write_whole
-from cai.tokenizer.base import Tokenizer
+from cai.tokenizer.base import Tokenizer, TokenizerConfig
+from cai.tokenizer.report import TokenizerReport, inspect_tokenizer
 from cai.tokens.encoding import encode_corpus
 from cai.tokens.writing import SHARD_TOKENS, SPLITS, SplitStats, index_path, shard_path
 
-FORMAT = 3
+FORMAT = 4
 """Raise when the bytes of a shard change their meaning: caches of another format are then never read."""
 
 DROPPED = "dropped.jsonl"
@@ -45,6 +46,14 @@ class Shards:
     val: SplitStats
     report: dict[str, Any] = field(default_factory=dict)
     """What became of the documents read (``cai.data.report``)."""
+    gate: TokenizerReport | None = None
+    """What the tokenizer makes of the train text; kept, since a look at it may mean reading all of a corpus again."""
+
+    def gate_of(self, config: TokenizerConfig) -> TokenizerReport:
+        """``gate``, as for a tokenizer that ``config`` asked for."""
+        assert self.gate is not None
+        asked = getattr(config, "vocab_size", None)
+        return replace(self.gate, asked=asked, bytewise=self.gate.bytewise and asked is None)
 
     def stats(self, split: Split) -> SplitStats:
         return self.train if split == "train" else self.val
@@ -98,13 +107,14 @@ class Shards:
 def build_shards(corpus: Corpus, tokenizer: Tokenizer, cache: Path) -> Shards:
     """The shards of ``corpus`` under ``tokenizer``, from the cache or made now.
 
-    A process that is killed meanwhile loses a second's work: the next goes on. Raises ``DataError`` if one side of the
-    split is empty.
+    A process that is killed meanwhile loses a second's work: the next goes on. Raises ``DataError`` if the tokenizer loses
+    text, or one side of the split is empty.
     """
     fingerprint = fingerprint_of("shards", FORMAT, SHARD_TOKENS, corpus.fingerprint, tokenizer.fingerprint)
 
     def build(folder: Path) -> None:
         dtype = np.dtype(np.uint16) if tokenizer.vocab_size <= 2**16 else np.dtype(np.uint32)
+        gate = inspect_tokenizer(tokenizer, corpus.texts("train"))
         with told(folder):
             stats, report = encode_corpus(corpus, tokenizer, dtype, folder, folder / DROPPED)
         _refuse_empty(corpus, stats)
@@ -115,6 +125,7 @@ def build_shards(corpus: Corpus, tokenizer: Tokenizer, cache: Path) -> Shards:
             "vocab_size": tokenizer.vocab_size,
             "content": _content(folder),
             "report": report.to_tree(),
+            "gate": asdict(gate),
         }
         meta |= {split: asdict(of_split) for split, of_split in stats.items()}
         write_whole(folder / "meta.json", json.dumps(meta, indent=2) + "\n")
@@ -134,6 +145,7 @@ def load_shards(folder: Path) -> Shards:
         train=SplitStats(**meta["train"]),
         val=SplitStats(**meta["val"]),
         report=meta["report"],
+        gate=TokenizerReport(**meta["gate"]),
     )
 
 
