@@ -68,6 +68,9 @@ def run_verb(verb: str, words: Sequence[str] | None = None) -> int:
     except CaiError as error:
         print(f"\n{error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # `cai generate | head`: nobody reads on
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return 128 + 13  # as a program that SIGPIPE ends
     except KeyboardInterrupt as error:
         print("\ninterrupted", file=sys.stderr)
         return getattr(error, "exit_code", 130)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -242,3 +243,17 @@ def test_help_shows_examples_and_exit_codes(verb: str, capsys: pytest.CaptureFix
         assert part in said
     codes = {"resume": ("143", "130", "trainer.max_steps="), "reproduce": ("3:", "4:", "check_only", "tolerance")}
     assert all(part in said for part in codes[verb])
+
+
+def test_a_reader_that_goes_away_is_no_error_of_the_program(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: object) -> int:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("cai.generate.main", broken)
+    monkeypatch.setattr("sys.stdout", sys.stdout)
+    assert main(["generate", "run=last"]) == 141
+    assert sys.stdout.name == os.devnull
+    sys.stdout.close()
+    assert capsys.readouterr().err == ""

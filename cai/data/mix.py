@@ -20,11 +20,16 @@ from cai.errors import ConfigError, DataError
 class MixConfig(DataConfig):
     """Named sources. Each divides itself into train and validation; weights are shares of the training characters."""
 
-    sources: Annotated[Mapping[str, DataConfig], Field(min_length=1)]
+    sources: Mapping[str, DataConfig]
     weights: Mapping[str, Annotated[float, Field(gt=0)]]
     max_repeats: Annotated[float, Field(ge=1)]
 
     def problems(self) -> Iterator[str]:
+        if not self.sources:
+            yield (
+                "@.sources must name at least one source, but is empty."
+                " Try: +data@data.sources.mine=text data.sources.mine.path=my.txt data.weights.mine=1"
+            )
         for name in sorted(set(self.sources) ^ set(self.weights)):
             if name in self.sources:
                 yield f"@.weights must have an entry for each source, but lacks {name}. Add @.weights.{name}=1."

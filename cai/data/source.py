@@ -67,6 +67,7 @@ class SourceConfig(DividedConfig):
     def check(self) -> None:
         check_files(self.path)
         self.augment.check()
+        Cleaner(self.clean), Duplicates(self.clean)  # each says so if it needs a package that is not there
 
     def build(self) -> Corpus:
         files = find_files(self.path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +210,25 @@ def test_copies_vary_train_documents_only_and_deterministically(tmp_path: Path) 
         assert plain_text(copy.parts).split("[ANSWER]")[1] == plain_text(original.parts).split("[ANSWER]")[1]
     assert more == list(varied.select("train"))
     assert varied.fingerprint != plain.fingerprint
+
+
+def test_an_empty_mixture_says_how_to_fill_it() -> None:
+    with pytest.raises(
+        ConfigError, match=r"data\.sources must name at least one source, but is empty\. Try: \+data@data\.sour"
+    ):
+        cai.compose(["data=mix"])
+
+
+@pytest.mark.parametrize(
+    ("option", "package"),
+    [({"duplicates": "near"}, "rensa"), ({"telephones": "format"}, "phonenumbers")],
+    ids=["near", "telephones"],
+)
+def test_a_package_that_is_not_there_is_told_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: dict[str, str], package: str
+) -> None:
+    config = text_config(write(tmp_path / "a.txt", "가\n"), clean=CLEAN | option)
+    config.check()
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=rf"data\.clean\.\w+=\w+ needs the package {package}.* Try: pip install"):
+        config.check()
