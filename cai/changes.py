@@ -8,7 +8,8 @@ from typing import Any
 from cai.composition import HydraSession, compose, set_value
 from cai.config.roots import TrainConfig
 from cai.config.saved import to_tree
-from cai.config.validate import TARGET, Validation, leaf_paths
+from cai.config.targets import TARGET
+from cai.config.validate import Validation, leaf_paths
 from cai.device import DeviceConfig
 from cai.errors import ConfigError
 from cai.grammar import read_overrides

@@ -1,84 +1,119 @@
-"""Generation: from a prompt's ids to new ids, one at a time."""
+"""Generation: from prompts to texts, in batches or streamed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from cai.config.base import Config
-from cai.markup import ANSWER_END, EOS, Part
+from cai.decoding.chooser import Chooser
+from cai.decoding.reader import reader_of
+from cai.decoding.row import End, Piece, Row
+from cai.decoding.writing import Limits, Writer
+from cai.markup import ANSWER_END, Part
 
 if TYPE_CHECKING:
-    from cai.device import Device
     from cai.tokenizer.base import Tokenizer
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
 
 
 class GenerationConfig(Config):
-    """How the next token is chosen."""
+    """How the next token is chosen, and when a text ends."""
 
+    repetition_penalty: Annotated[float, Field(gt=0)]
+    frequency_penalty: float
+    presence_penalty: float
+    no_repeat_ngram: Count
     temperature: Annotated[float, Field(ge=0)]
-    top_k: Annotated[int, Field(ge=0)]
+    top_k: Count
+    top_p: Annotated[float, Field(gt=0, le=1)]
+    min_p: Share
     max_new_tokens: Annotated[int, Field(gt=0)]
+    stop: tuple[str, ...]
+    lookup_tokens: Count
+    show: Annotated[str, Field(pattern=r"^top[1-9]\d?$")] | None
 
-    def build(self, model: nn.Module, tokenizer: Tokenizer, device: Device) -> Generator:
-        return Generator(self, model, tokenizer, device)
+    def problems(self) -> Iterator[str]:
+        if "" in self.stop:
+            yield "@.stop must be a list of texts to stop at, but one is empty. Take it out, or @.stop=[]"
+
+    @property
+    def alternatives(self) -> int:
+        """How many likeliest tokens are to be shown at each place."""
+        return int(re.sub(r"\D", "", self.show)) if self.show else 0
+
+    def build(self, model: nn.Module, tokenizer: Tokenizer) -> Generator:
+        return Generator(self, model, tokenizer)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A text that was written on from a prompt, and why it ended."""
+
+    prompt: int
+    """The number of the prompt among those given, from 0."""
+    sample: int
+    """The number of the text among those of its prompt, from 0."""
+    text: str
+    ids: tuple[int, ...]
+    end: End
 
 
 class Generator:
-    """Writes on from a prompt until the answer or the document ends."""
+    """Writes on from prompts until the answer or the document ends. No random state is read or changed."""
 
-    def __init__(self, config: GenerationConfig, model: nn.Module, tokenizer: Tokenizer, device: Device) -> None:
+    def __init__(self, config: GenerationConfig, model: nn.Module, tokenizer: Tokenizer) -> None:
         self.config = config
         self.model = model
         self.tokenizer = tokenizer
-        self.device = device
-        self.stop_ids = {tokenizer.eos_id, tokenizer.tag_ids[ANSWER_END]}
+        self.limits = Limits(
+            stop_ids=frozenset({tokenizer.eos_id, tokenizer.tag_ids[ANSWER_END]}),
+            stop=config.stop,
+            max_new_tokens=config.max_new_tokens,
+            lookup_tokens=config.lookup_tokens,
+            alternatives=min(config.alternatives, tokenizer.vocab_size),
+        )
 
-    def text(self, prompt: tuple[Part, ...], seed: int) -> str:
-        """What follows ``prompt``. The training random state is left as it was."""
+    def text(self, prompt: Sequence[Part], seed: int) -> str:
+        """What follows ``prompt``. An empty one begins a new document."""
         return "".join(self.stream(prompt, seed))
 
-    def stream(self, prompt: tuple[Part, ...], seed: int) -> Iterator[str]:
-        """What follows ``prompt``, in pieces of whole characters. An empty prompt begins a new document."""
-        ids = self.tokenizer.encode_parts(prompt or (EOS,))
-        yield from self.tokenizer.stream(self.tokens(ids, seed))
+    def stream(self, prompt: Sequence[Part], seed: int) -> Iterator[str]:
+        """``text`` in pieces of whole characters, each as soon as it is there."""
+        return (piece.text for _, piece in self.pieces(prompt, seed) if piece.text)
 
-    def tokens(self, ids: list[int], seed: int) -> Iterator[int]:
-        """New ids after ``ids``, up to ``max_new_tokens``; the id that ends a text is not among them."""
-        chooser = torch.Generator().manual_seed(seed)
-        window = list(ids)
-        for _ in range(self.config.max_new_tokens):
-            chosen = self.choose(self._last_logits(window), chooser)
-            if chosen in self.stop_ids:
-                return
-            window.append(chosen)
-            yield chosen
+    def pieces(self, prompt: Sequence[Part], seed: int) -> Iterator[tuple[Row, Piece]]:
+        """``text`` token by token; the row has its ``end`` with the last. A piece may be empty: half a character."""
+        return self._writer(seed, 1).write(self._rows([prompt], 1))
 
-    def choose(self, logits: Tensor, chooser: torch.Generator) -> int:
-        """One id from the logits ``(V,)`` of the next token: the likeliest at temperature 0, else drawn from the top k."""
-        if self.config.temperature == 0:
-            return int(logits.argmax())
-        if self.config.top_k:
-            values, candidates = logits.topk(min(self.config.top_k, logits.numel()))  # (k,)
-        else:
-            values, candidates = logits, torch.arange(logits.numel())
-        probabilities = torch.softmax((values - values.max()) / self.config.temperature, dim=-1)  # the max keeps it finite
-        return int(candidates[torch.multinomial(probabilities, 1, generator=chooser)])
+    def complete(
+        self, prompts: Iterable[Sequence[Part]], seed: int, *, samples: int = 1, batch_size: int = 32, first: int = 0
+    ) -> Iterator[Completion]:
+        """``samples`` texts for each prompt, ``batch_size`` at a time, in the order in which they end.
 
-    @torch.inference_mode()
-    def _last_logits(self, window: list[int]) -> Tensor:
-        """Logits ``(V,)`` after the last ``block_size`` ids, on the CPU, where drawing is the same for every device."""
+        ``seed``, the number of the prompt and that of the sample decide a text; the batch does not. ``first``: the number
+        of the first prompt, where some before it are written already.
+        """
+        shown: dict[Row, list[str]] = {}
+        for row, piece in self._writer(seed, batch_size).write(self._rows(prompts, samples, first)):
+            shown.setdefault(row, []).append(piece.text)
+            if row.end:
+                prompt, sample = row.key
+                yield Completion(prompt, sample, "".join(shown.pop(row)), tuple(row.written), row.end)
+
+    def _rows(self, prompts: Iterable[Sequence[Part]], samples: int, first: int = 0) -> Iterator[Row]:
         block_size: int = self.model.block_size  # type: ignore[assignment]
-        ids = torch.tensor([window[-block_size:]], device=self.device.torch_device)  # (1, T)
-        was_training = self.model.training
-        try:
-            self.model.eval()
-            with self.device.autocast():
-                logits: Tensor = self.model(ids)[0, -1]  # (V,)
-        finally:
-            self.model.train(was_training)
-        return logits.float().cpu()
+        for number, prompt in enumerate(prompts, first):
+            ids = self.tokenizer.encode_parts(prompt) or [self.tokenizer.eos_id]
+            yield from (Row((number, sample), ids, block_size) for sample in range(samples))
+
+    def _writer(self, seed: int, batch_size: int) -> Writer:
+        limits = replace(self.limits, batch_size=batch_size)
+        return Writer(reader_of(self.model), Chooser(self.config, seed), limits, self.tokenizer.token_bytes)

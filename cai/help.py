@@ -25,8 +25,14 @@ Write on from a question or a prompt with a trained run.
   cai generate run=last question="가온솔병원 전화번호 알려줘" doc="가온솔병원 전화 02-2345-6789"
   cai generate run=outputs/run/2026-01-01_00-00-00 prompt="[QUESTION]" generation=creative
   cai generate run=last prompt="태초에" generation.temperature=0 generation.max_new_tokens=100
+  cai generate run=last prompt="태초에" samples=3                    three texts, under headings
+  cai generate run=last prompt="태초에" generation.show=top5         each token with the five likeliest
+  cai generate run=last file=questions.jsonl out=answers.jsonl     in batches; after a kill the same command goes on
+  cai generate run=last interactive=true                           questions at the terminal; /help there tells more
 
-question= and doc= build the training prompt; prompt= is taken as it stands, tags included.""",
+question= and doc= build the training prompt; prompt= is taken as it stands, tags included. A line of file= is an object
+with "prompt", or with "question" and perhaps "doc". What helps when a text repeats itself, wanders or is cut off is said
+after it. All of it: docs/generate.md""",
     "resume": """\
 Go on with a run in its own directory, from its last whole checkpoint, as if it had never stopped.
 

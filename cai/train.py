@@ -64,7 +64,7 @@ def train(config: TrainConfig, run: Run, source: Path | None = None) -> FitResul
     seed_everything(config.seed)
     model = config.model.build(vocab_size=tokenizer.vocab_size).to(device.torch_device, device.parameter_dtype)
     optimizer = config.optimizer.build(model)
-    generator = config.generation.build(model, tokenizer, device)
+    generator = config.generation.build(model, tokenizer)
 
     with Recorder(run.directory) as recorder:
         trainer = config.trainer.build(

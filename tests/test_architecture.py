@@ -13,7 +13,10 @@ from cai.cli import VERBS
 
 PACKAGE = Path(cai.__file__).parent
 GROUPS = {"model", "data", "tokenizer", "optimizer", "schedule", "trainer", "device", "generation"}
-SINGLE = ("__main__", "cli", "composition", "grammar", "changes", "signals", "sweep", "overrides", "help", "inspect_data")
+SINGLE = (
+    *("__main__", "cli", "composition", "grammar", "changes", "signals", "sweep", "overrides", "help", "inspect_data"),
+    *("show", "chat", "generate_file"),
+)
 COMMANDS = {f"cai.{name}" for name in (*SINGLE, *VERBS)}
 HEAVY = {"torch", "hydra", "omegaconf", "numpy", "pydantic", "tokenizers", "safetensors", "tensorboard", "filelock", "tqdm"}
 MAX_FILE_LINES = 250

@@ -194,7 +194,7 @@ def test_hydras_own_options_cannot_be_mistyped_or_move_a_run(
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["generate"], "exactly one of question and prompt"),
+        (["generate"], "exactly one of question, prompt, file and interactive=true"),
         (["generate", "question=a", "qestion=b"], "Did you mean question?"),
         (["generate", "question=a"], "run=last"),
         (["generate", "question=a", "run=nowhere"], "nowhere"),

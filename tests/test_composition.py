@@ -216,8 +216,8 @@ def test_a_wrong_choice_does_not_make_its_options_wrong() -> None:
 @pytest.mark.parametrize(
     ("overrides", "parts"),
     [
-        ([], ["exactly one of question and prompt", "neither is", "cai generate"]),
-        (["question=a", "prompt=b"], ["exactly one of question and prompt", "both are"]),
+        ([], ["exactly one of question, prompt, file", "there is none", "cai generate"]),
+        (["question=a", "prompt=b"], ["exactly one of question, prompt, file", "there are question and prompt"]),
         (["prompt=a", "doc=b"], ["doc goes with question"]),
         (["question=a", "checkpoint=newest"], ["`checkpoint`", "best|last", "but is 'newest'"]),
         (["question=a", "generation.temprature=1"], ["`generation.temprature`", "Did you mean generation.temperature?"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -9,32 +10,29 @@ import pytest
 
 import cai
 from cai.cli import main
+from cai.decoding.row import Alternative, Piece
 from cai.generate import build_prompt
 from cai.markup import ANSWER, QUESTION, Tag
-from tests.conftest import train_tiny
+from cai.prompt import Prompt
+from cai.show import token_line
+from cai.tokenizer.byte import ByteConfig
+from tests.generating import copy_run, generate, make_run
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One tiny run, in a folder of its own that tests may copy from."""
-    folder = tmp_path_factory.mktemp("trained")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        return folder / train_tiny("trainer.keep=1", "trainer.save_every=3")
+    return make_run(tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture
 def run(trained: Path, scratch: Path) -> Path:
     """A copy of the run, in ``outputs/`` of an empty current folder."""
-    target = scratch / "outputs" / "run" / trained.name
-    shutil.copytree(trained, target)
-    return target
+    return copy_run(trained, scratch)
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    capsys.readouterr()
-    assert main(["generate", *words]) == 0
-    return capsys.readouterr().out
+    return generate(capsys, words)[0]
 
 
 def test_a_question_is_answered_from_the_first_words_of_an_answer(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,7 +67,8 @@ def test_a_moved_run_is_self_contained(run: Path, capsys: pytest.CaptureFixture[
 
 
 def test_a_question_builds_the_training_prompt_and_cannot_forge_tags() -> None:
-    parts = build_prompt(cai.compose(["question=[ANSWER] 가?", "doc=[/DOC] 나"], root="generate"))
+    prompt = build_prompt(cai.compose(["question=[ANSWER] 가?", "doc=[/DOC] 나"], root="generate"))
+    parts = prompt.parts
     assert "".join(parts) == "[QUESTION]\n[ANSWER] 가?\n[/QUESTION]\n\n[DOC]\n[/DOC] 나\n[/DOC]\n\n[ANSWER]\n요약:\n-"
     assert [part for part in parts if isinstance(part, Tag)] == [
         "[QUESTION]",
@@ -81,7 +80,7 @@ def test_a_question_builds_the_training_prompt_and_cannot_forge_tags() -> None:
 
 
 def test_a_raw_prompt_reads_its_tags() -> None:
-    parts = build_prompt(cai.compose(["prompt=[QUESTION]\n가\n[ANSWER]"], root="generate"))
+    parts = build_prompt(cai.compose(["prompt=[QUESTION]\n가\n[ANSWER]"], root="generate")).parts
     assert parts == (QUESTION, "\n가\n", ANSWER)
     assert isinstance(parts[0], Tag)
 
@@ -89,9 +88,17 @@ def test_a_raw_prompt_reads_its_tags() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "exactly one of question and prompt must be given, but neither is"),
-        (["question=a", "prompt=b"], "but both are"),
-        (["prompt=a", "doc=b"], "doc goes with question"),
+        ([], "exactly one of question, prompt, file and interactive=true must be given, but there is none"),
+        (["question=a", "prompt=b"], "but there are question and prompt."),
+        (["question=a", "interactive=true"], "but there are question and interactive=true."),
+        (["prompt=a", "doc=b"], "doc goes with question or interactive=true"),
+        (["file=a.jsonl"], "file goes with out, but there is none. Try: file=questions.jsonl out=answers.jsonl"),
+        (["prompt=a", "out=a.jsonl"], "out goes with file"),
+        (["file=a.jsonl", "out=a.jsonl"], "out must be another file than file, but both are a.jsonl."),
+        (["interactive=true", "samples=2"], "samples must be 1 with interactive=true, but is 2."),
+        (["prompt=a", "samples=2", "generation.show=top2"], "generation.show must be null with samples=2, but is top2."),
+        (["file=a", "out=b", "generation.show=top2"], "generation.show must be null with file"),
+        (["prompt=a", "samples=0"], "`samples` must be greater than 0"),
         (["prompt=a", "run=nowhere"], "run must be a run directory or `last`, but nowhere"),
         (["prompt=a", "generation.temperature=-1"], "`generation.temperature` must be at least 0"),
         (
@@ -109,3 +116,62 @@ def test_a_run_without_its_tokenizer_says_so(run: Path, capsys: pytest.CaptureFi
     (run / "tokenizer.json").unlink()
     assert main(["generate", f"run={run}", "prompt=a"]) == 2
     assert "the tokenizer must lie at" in capsys.readouterr().err
+
+
+def test_samples_differ_and_stand_under_headings(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("prompt=가", "generation.max_new_tokens=20", "generation.temperature=1.5")
+    text = said(capsys, *words, "samples=3")
+    pieces = re.split(r"^--- \d of 3\n", text, flags=re.M)
+    assert pieces[0] == ""
+    assert len(set(pieces[1:])) == 3
+    assert all(piece.startswith("가") for piece in pieces[1:])
+    assert text == said(capsys, *words, "samples=3", "batch_size=1")
+    assert pieces[1] == said(capsys, *words)  # the first of several is the one that is written alone
+
+
+def test_alternatives_are_shown_token_by_token_and_the_text_at_the_end(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("prompt=가", "generation.max_new_tokens=6", "generation=greedy")
+    table, text = said(capsys, *words, "generation.show=top3").split("\n\n", maxsplit=1)
+    assert text == said(capsys, *words)
+    lines = table.splitlines()
+    assert len(lines) == 6
+    for number, line in enumerate(lines, start=1):
+        place, chosen, likeliest, share = re.match(r" *(\d+)  (\S+) +\|  (\S+) +([\d.]+)%", line).groups()
+        assert int(place) == number
+        assert chosen == likeliest  # greedy
+        assert 0 < float(share) <= 100
+        assert line.count("%") == 3
+
+
+def test_half_a_character_and_a_line_end_can_be_seen_in_one_line() -> None:
+    tokenizer = ByteConfig().build([])
+    ids = tokenizer.encode_parts((" \n가",))
+    alternatives = tuple(Alternative(number, 0.25) for number in ids[:3])
+    lines = [token_line(1, Piece(number, "", alternatives), tokenizer) for number in ids]
+    assert [line.split()[1] for line in lines] == ["␣", "↵", "\\xea", "\\xb0", "\\x80"]
+    assert all(line.endswith("|  ␣              25.00%  ↵              25.00%  \\xea           25.00%") for line in lines)
+
+
+def test_advice_stands_beside_the_text(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text, beside = generate(capsys, [f"question={'가' * 40}?", "generation.max_new_tokens=5"])
+    assert "advice" not in text
+    assert "warning: the prompt has" in beside
+    assert "before its [/ANSWER]. Try generation.max_new_tokens=600." in beside
+    assert "advice" not in generate(capsys, ["prompt=가", "generation.max_new_tokens=5"])[1]
+
+
+def test_a_prompt_knows_its_document_and_the_answer_it_begins() -> None:
+    asked = Prompt.of("가?", "[DOC] 나", None)
+    assert (asked.document, asked.begun, asked.head, asked.answer(" 다\n")) == (
+        "[DOC] 나",
+        "요약:\n-",
+        "요약:\n-",
+        "요약:\n- 다",
+    )
+    raw = Prompt.of(None, None, "[DOC]\n나\n[/DOC][ANSWER]\n요")
+    assert (raw.document, raw.begun, raw.answer("약")) == ("나", "요", "약")
+    for text in ("", "가", "[ANSWER]가[/ANSWER]"):
+        prompt = Prompt.of(None, None, text)
+        assert (prompt.document, prompt.begun, prompt.head) == (None, None, text)

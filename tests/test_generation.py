@@ -1,77 +1,56 @@
-"""From a prompt to new text, with models whose every logit is known."""
+"""From prompts to new texts, with models whose every logit is known."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
-from cai.device import DeviceConfig
-from cai.generation import GenerationConfig, Generator
-from cai.markup import ANSWER_END, DOC, EOS, prompt_parts
+from cai.generation import Generator
+from cai.markup import ANSWER_END, DOC, EOS, Part, prompt_parts
 from cai.tokenizer.byte import ByteConfig
+from tests.decoding.making import MODES, Stub, options, sure_of
+from tests.model.making import build_random
 
 BYTE = ByteConfig().build([])
-CPU = DeviceConfig(
-    type="cpu", precision="fp32", compile=False, compile_optimizer=False, threads=1, deterministic=True
-).build()
-OPTIONS = {"temperature": 1.0, "top_k": 0, "max_new_tokens": 20}
 RANDOM_LOGITS = torch.randn(BYTE.vocab_size, generator=torch.Generator().manual_seed(5))
 RANDOM_LOGITS[: len(BYTE.tag_ids)] = -1e9  # no tags: a text does not end by chance
+PROMPT = prompt_parts("전화번호는?")
 
 
-class Stub(nn.Module):
-    """Gives the logits that ``next_logits`` makes of how many tokens it has been asked for, and notes what it was given."""
-
-    def __init__(self, next_logits: Callable[[int], Tensor], block_size: int = 16) -> None:
-        super().__init__()
-        self.next_logits = next_logits
-        self.block_size = block_size
-        self.dropout = nn.Dropout(0.5)
-        self.inputs: list[list[int]] = []
-        self.modes: set[tuple[bool, bool, bool]] = set()
-
-    def forward(self, ids: Tensor) -> Tensor:
-        assert ids.shape[0] == 1
-        assert ids.dtype == torch.int64
-        self.inputs.append(ids[0].tolist())
-        self.modes.add((self.training, self.dropout.training, torch.is_grad_enabled()))
-        logits = torch.full((1, ids.shape[1], BYTE.vocab_size), torch.nan)  # only the last position counts
-        logits[0, -1] = self.next_logits(len(self.inputs) - 1)
-        return logits
-
-
-def generator(model: Stub, **options: object) -> Generator:
-    return GenerationConfig.model_validate(OPTIONS | options).build(model, BYTE, CPU)
+def generator(model: nn.Module, **changes: object) -> Generator:
+    return options(**changes).build(model, BYTE)
 
 
 def fixed(logits: Tensor = RANDOM_LOGITS) -> Stub:
     return Stub(lambda _: logits)
 
 
-def scripted(ids: Sequence[int], block_size: int = 16) -> Stub:
-    """A model that is sure of one id after the other."""
+def scripted(ids: Sequence[int], block_size: int = 1000) -> Stub:
+    """A model that is sure of one id after the other, whatever it reads."""
+    model: Stub
 
-    def sure(call: int) -> Tensor:
-        return nn.functional.one_hot(torch.tensor(ids[call % len(ids)]), BYTE.vocab_size) * 100.0
+    def sure(_: list[int]) -> Tensor:
+        return sure_of(ids[(len(model.inputs) - 1) % len(ids)], BYTE.vocab_size)
 
-    return Stub(sure, block_size)
+    model = Stub(sure, block_size)
+    return model
 
 
-def drawn(model: Stub, seed: int = 1, **options: object) -> list[int]:
-    return list(generator(model, **options).tokens([65], seed))
+def drawn(model: Stub, seed: int = 1, **changes: object) -> list[int]:
+    (completion,) = generator(model, **changes).complete([("A",)], seed)
+    return list(completion.ids)
 
 
 @pytest.mark.parametrize(
-    "options", [{"temperature": 0.0}, {"temperature": 0.0, "top_k": 5}, {"top_k": 1, "temperature": 9.0}]
+    "changes", [{"temperature": 0.0}, {"temperature": 0.0, "top_k": 5}, {"top_k": 1, "temperature": 9.0}], ids=str
 )
-def test_temperature_0_and_top_k_1_take_the_likeliest_token_whatever_the_seed(options: dict[str, object]) -> None:
+def test_temperature_0_and_top_k_1_take_the_likeliest_token_whatever_the_seed(changes: dict[str, object]) -> None:
     likeliest = int(RANDOM_LOGITS.argmax())
     for seed in range(3):
-        assert drawn(fixed(), seed, **options) == [likeliest] * 20
+        assert drawn(fixed(), seed, **changes) == [likeliest] * 20
 
 
 @pytest.mark.parametrize("temperature", [1e-3, 1e-12, 1e-40])
@@ -104,15 +83,21 @@ def test_tokens_are_drawn_as_often_as_their_probability_says(temperature: float,
 
 
 def test_the_same_seed_gives_the_same_text_and_another_seed_another() -> None:
-    prompt = prompt_parts("전화번호는?")
-    texts = [generator(fixed()).text(prompt, seed) for seed in range(5)]
-    assert [generator(fixed()).text(prompt, seed) for seed in range(5)] == texts
+    texts = [generator(fixed()).text(PROMPT, seed) for seed in range(5)]
+    assert [generator(fixed()).text(PROMPT, seed) for seed in range(5)] == texts
     assert len(set(texts)) == 5
 
 
-def test_streamed_pieces_join_to_the_text() -> None:
-    prompt = prompt_parts("전화번호는?")
-    assert "".join(generator(fixed()).stream(prompt, 3)) == generator(fixed()).text(prompt, 3)
+@pytest.mark.parametrize("mode", MODES)
+def test_text_stream_pieces_and_completion_are_of_one_text(mode: str) -> None:
+    model = build_random("gpt2", vocab_size=BYTE.vocab_size)
+    writing = generator(model, **MODES[mode])
+    (completion,) = writing.complete([PROMPT], 3)
+    pieces = [piece for _, piece in writing.pieces(PROMPT, 3)]
+    assert tuple(piece.id for piece in pieces if piece.id is not None) == completion.ids
+    assert "".join(piece.text for piece in pieces) == completion.text
+    assert list(writing.stream(PROMPT, 3)) == [piece.text for piece in pieces if piece.text]
+    assert writing.text(PROMPT, 3) == completion.text
 
 
 def test_the_random_state_of_torch_is_neither_read_nor_changed() -> None:
@@ -126,22 +111,36 @@ def test_the_random_state_of_torch_is_neither_read_nor_changed() -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_the_model_runs_in_evaluation_mode_without_gradients_and_gets_its_mode_back(training: bool) -> None:
-    model = fixed()
-    model.train(training)
+    model = fixed().train(training)
     stream = generator(model).stream((EOS,), 1)
     next(stream)
     assert (model.training, model.dropout.training) == (training, training), "restored while a text is still being written"
+    assert not torch.is_inference_mode_enabled()
     "".join(stream)
-    assert model.modes == {(False, False, False)}
+    assert model.modes == {(False, False, False, True)}
     assert (model.training, model.dropout.training) == (training, training)
     assert torch.is_grad_enabled()
 
 
+@pytest.mark.parametrize("family", ["gpt2", "modern"])
+def test_a_model_can_be_trained_while_it_writes(family: str) -> None:
+    model = build_random(family, vocab_size=BYTE.vocab_size).train()
+    stream = generator(model).pieces(("가",), 1)
+    for _ in range(5):
+        next(stream)
+        ids = torch.tensor([BYTE.encode("가나")])
+        model(ids, ids).backward()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter -= 0.1 * parameter.grad if parameter.numel() else 0
+    assert model.training
+
+
 @pytest.mark.parametrize("end", [EOS, ANSWER_END])
-@pytest.mark.parametrize("options", [{"temperature": 0.0}, {"temperature": 1.0, "top_k": 50}])
-def test_a_text_ends_at_the_end_of_text_or_answer_which_is_not_printed(end: str, options: dict[str, object]) -> None:
+@pytest.mark.parametrize("changes", [{"temperature": 0.0}, {"temperature": 1.0, "top_k": 50}], ids=str)
+def test_a_text_ends_at_the_end_of_text_or_answer_which_is_not_printed(end: str, changes: dict[str, object]) -> None:
     model = scripted([*BYTE.encode("전화"), BYTE.tag_ids[end], *BYTE.encode("더")])
-    assert generator(model, **options).text((DOC,), 1) == "전화"
+    assert generator(model, **changes).text((DOC,), 1) == "전화"
     assert len(model.inputs) == 7, "nothing is computed after the end"
 
 
@@ -149,9 +148,9 @@ def test_a_text_that_ends_at_once_is_empty() -> None:
     assert list(generator(scripted([BYTE.eos_id])).stream((DOC,), 1)) == []
 
 
-def test_end_tags_in_the_prompt_end_nothing() -> None:
+def test_end_tags_and_stops_in_the_prompt_end_nothing() -> None:
     model = scripted([*BYTE.encode("가"), BYTE.eos_id])
-    assert generator(model).text((EOS, "a", ANSWER_END, "b"), 1) == "가"
+    assert generator(model, stop=("STOP",)).text((EOS, "a", ANSWER_END, "STOP"), 1) == "가"
 
 
 @pytest.mark.parametrize("count", [1, 2, 33])
@@ -166,34 +165,34 @@ def test_a_limit_within_a_syllable_shows_no_half_of_it_before_the_end() -> None:
     assert pieces == ["가", "\ufffd"]
 
 
-def test_the_model_sees_the_last_block_size_tokens_and_never_more() -> None:
+@pytest.mark.parametrize(("stop", "text"), [((), "가나다라"), (("다",), "가나"), (("나다", "라"), "가"), (("가",), "")])
+def test_a_text_that_stops_ends_it_and_is_not_shown(stop: tuple[str, ...], text: str) -> None:
+    model = scripted([*BYTE.encode("가나다라"), BYTE.eos_id])
+    assert "".join(generator(model, stop=stop).stream((DOC,), 1)) == text
+
+
+def test_the_model_sees_a_block_and_when_that_is_full_the_last_half_of_it() -> None:
     model = scripted(BYTE.encode("abcdefgh"), block_size=6)
-    prompt = BYTE.encode("0123456789")
-    assert BYTE.decode(generator(model, max_new_tokens=8).tokens(prompt, 1)) == "abcdefgh"
-    assert [BYTE.decode(ids) for ids in model.inputs[:3]] == ["456789", "56789a", "6789ab"]
-    assert max(map(len, model.inputs)) == 6
+    assert generator(model, max_new_tokens=8).text(("0123456789",), 1) == "abcdefgh"
+    seen = [BYTE.decode(ids) for ids in model.inputs]
+    assert seen == ["789", "789a", "789ab", "789abc", "bcd", "bcde", "bcdef", "bcdefg"]
 
 
-def test_a_short_prompt_is_seen_whole_and_grows_to_the_block_size() -> None:
-    model = scripted(BYTE.encode("a"), block_size=4)
-    list(generator(model, max_new_tokens=6).tokens(BYTE.encode("0"), 1))
-    assert [BYTE.decode(ids) for ids in model.inputs] == ["0", "0a", "0aa", "0aaa", "aaaa", "aaaa"]
+def test_the_prompt_given_is_left_as_it_was() -> None:
+    prompt = ["가", EOS, "나"]
+    generator(fixed()).text(prompt, 1)
+    assert prompt == ["가", EOS, "나"]
 
 
-def test_the_ids_given_as_prompt_are_left_as_they_were() -> None:
-    prompt = BYTE.encode("가나")
-    list(generator(fixed()).tokens(prompt, 1))
-    assert prompt == BYTE.encode("가나")
-
-
-def test_an_empty_prompt_begins_a_new_document() -> None:
+@pytest.mark.parametrize("prompt", [(), ("",), ["", ""]])
+def test_an_empty_prompt_begins_a_new_document(prompt: Sequence[Part]) -> None:
     model = scripted(BYTE.encode("가"))
-    assert generator(model, max_new_tokens=3).text((), 1) == "가"
+    assert generator(model, max_new_tokens=3).text(prompt, 1) == "가"
     assert model.inputs[0] == [BYTE.eos_id]
 
 
 def test_a_prompt_has_tags_where_it_says_so_and_text_elsewhere() -> None:
-    model = scripted([BYTE.eos_id], block_size=1000)
+    model = scripted([BYTE.eos_id])
     generator(model).text(prompt_parts("[/QUESTION]", "문서"), 1)
     assert model.inputs == [BYTE.encode_parts(prompt_parts("[/QUESTION]", "문서"))]
     assert model.inputs[0].count(BYTE.tag_ids["[/QUESTION]"]) == 1
@@ -213,20 +212,3 @@ def test_a_piece_is_shown_as_soon_as_its_last_token_is_there() -> None:
     for number, syllable in enumerate("가나다", start=1):
         assert next(stream) == syllable
         assert len(model.inputs) == 3 * number
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"temperature": -0.1},
-        {"temperature": float("nan")},
-        {"temperature": float("inf")},
-        {"top_k": -1},
-        {"top_k": 1.5},
-        {"max_new_tokens": 0},
-        {"top_p": 0.9},
-    ],
-)
-def test_impossible_options_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValidationError):
-        generator(fixed(), **wrong)

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from cai.config.base import Config
+from cai.config.evaluation import EvaluateConfig
 from cai.config.inspection import InspectConfig, InspectDataConfig
 from cai.data.base import DataConfig
 from cai.device import DeviceConfig
@@ -64,20 +65,36 @@ class GenerateConfig(Config):
     question: str | None
     doc: str | None
     prompt: str | None
+    file: str | None
+    out: str | None
+    interactive: bool
+    samples: Annotated[int, Field(gt=0)]
+    batch_size: Annotated[int, Field(gt=0)]
     seed: Seed
     generation: GenerationConfig
     device: DeviceConfig
 
     def problems(self) -> Iterator[str]:
-        given = [name for name in ("question", "prompt") if getattr(self, name) is not None]
+        given = [name for name in ("question", "prompt", "file") if getattr(self, name) is not None]
+        given += ["interactive=true"] * self.interactive
         if len(given) != 1:
-            state = "both are" if given else "neither is"
+            state = f"there are {' and '.join(f'@.{name}' for name in given)}" if given else "there is none"
             yield (
-                f"exactly one of @.question and @.prompt must be given, but {state}."
+                f"exactly one of @.question, @.prompt, @.file and @.interactive=true must be given, but {state}."
                 ' Try: cai generate run=last question="..."'
             )
-        if self.doc is not None and self.question is None:
-            yield '@.doc goes with @.question, but there is none. Try: question="..." doc="..."'
+        if self.doc is not None and self.question is None and not self.interactive:
+            yield '@.doc goes with @.question or @.interactive=true, but there is neither. Try: question="..." doc="..."'
+        if (self.file is None) != (self.out is None):
+            there, missing = ("file", "out") if self.out is None else ("out", "file")
+            yield f"@.{there} goes with @.{missing}, but there is none. Try: file=questions.jsonl out=answers.jsonl"
+        if self.file is not None and self.file == self.out:
+            yield f"@.out must be another file than @.file, but both are {self.file}. Try: out=answers.jsonl"
+        if self.samples > 1 and self.interactive:
+            yield f"@.samples must be 1 with @.interactive=true, but is {self.samples}. Leave it out."
+        if self.generation.show and (self.samples > 1 or self.file is not None):
+            several = "@.file" if self.file is not None else f"@.samples={self.samples}"
+            yield f"@.generation.show must be null with {several}, but is {self.generation.show}. Leave one of them out."
 
 
 class ReproduceOptions(Config):
@@ -96,6 +113,7 @@ class ReproduceConfig(Config):
 ROOTS: dict[str, type[Config]] = {
     "train": TrainConfig,
     "generate": GenerateConfig,
+    "evaluate": EvaluateConfig,
     "reproduce": ReproduceConfig,
     "inspect": InspectConfig,
     "inspect_data": InspectDataConfig,

@@ -14,11 +14,12 @@ import yaml
 from omegaconf._utils import get_omega_conf_dumper, get_yaml_loader
 
 from cai.config.base import Config
-from cai.config.validate import TARGET, Validation
+from cai.config.targets import TARGET
+from cai.config.validate import Validation
 from cai.errors import ConfigError, RunError
 from cai.files import write_whole
 
-FORMAT = 4
+FORMAT = 5
 """Of ``config.yaml``. Raise it together with a new entry in ``UPGRADES``."""
 
 C = TypeVar("C", bound=Config)
@@ -155,7 +156,26 @@ def _to_4(tree: dict[str, Any]) -> dict[str, Any]:
     return tree
 
 
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _to_2, 2: _to_3, 3: _to_4}
+def _to_5(tree: dict[str, Any]) -> dict[str, Any]:
+    """Further ways to choose the next token, and to end a text, became options."""
+    generation = tree.get("generation")
+    if not isinstance(generation, dict):
+        return tree
+    added = {
+        "repetition_penalty": 1.0,
+        "frequency_penalty": 0.0,
+        "presence_penalty": 0.0,
+        "no_repeat_ngram": 0,
+        "top_p": 1.0,
+        "min_p": 0.0,
+        "stop": [],
+        "lookup_tokens": 0,
+        "show": None,
+    }
+    return {**tree, "generation": {**added, **generation}}
+
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _to_2, 2: _to_3, 3: _to_4, 4: _to_5}
 """Format n → a pure function from a tree of format n to the tree of format n + 1 that behaves the same."""
 
 

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import importlib
-import importlib.util
-import inspect
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from cai.config.base import Config
+from cai.config.targets import TARGET, resolve_target
 from cai.errors import ConfigError
 from cai.spelling import did_you_mean
 
-TARGET = "_target_"
 DERIVED = {
     "grad_accum_steps": "is derived, as trainer.batch_size / trainer.micro_batch_size, and cannot be given."
     " Set trainer.batch_size (sequences per update) and trainer.micro_batch_size (sequences per forward pass)."
@@ -43,8 +39,8 @@ class Validation:
         """``tree`` as a ``root``; or ``None``, with ``problems`` filled."""
         values = dict(tree)
         broken = set()
-        for name, base in get_type_hints(root).items():
-            if isinstance(base, type) and issubclass(base, Config) and isinstance(values.get(name), Mapping):
+        for name, hint in get_type_hints(root).items():
+            if (base := _class_of(hint)) and isinstance(values.get(name), Mapping):
                 component = self._component(values[name], base, name)
                 if component is None:
                     broken.add(name)
@@ -119,37 +115,6 @@ class Validation:
             return f"`{path}` must be {owner}, but there is no such option. Did you mean {' or '.join(close)}?"
         there = f"There are: {', '.join(own)}." if own else f"It has no options. Leave {path} out."
         return f"`{path}` must be {owner}, but there is no such option. {there}"
-
-
-def resolve_target(target: str, base: type[C], trusted: Collection[str], path: str) -> type[C]:
-    """The config class a ``_target_`` names. Nothing is imported before the name is known to be trusted.
-
-    Raises ``ConfigError`` for a package that is not trusted, and for anything but a concrete subclass of ``base``.
-    """
-    module_name, _, class_name = target.rpartition(".")
-    top = module_name.partition(".")[0]
-    if not _is_trusted(top, trusted):
-        raise ConfigError(
-            f"`{path}.{TARGET}` must name a class of a trusted package (cai), but is {target}."
-            f" If {top or target} is yours, add trust={top or '<package>'} to the command."
-        )
-    if top != "cai" and str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # a package of the user's own may lie in the current folder
-    try:
-        found = getattr(importlib.import_module(module_name), class_name, None)
-    except (ImportError, SyntaxError) as error:
-        raise ConfigError(f"`{path}.{TARGET}` must be importable, but {target} is not: {error}. Mend the module.") from error
-    if not (isinstance(found, type) and issubclass(found, base)) or inspect.isabstract(found):
-        raise ConfigError(f"`{path}.{TARGET}` must name a {base.__name__} that can be built, but is {target}.")
-    return found
-
-
-def _is_trusted(package: str, trusted: Collection[str]) -> bool:
-    if package == "experiments":  # only the folder beside this very package, not whatever a stranger's folder holds
-        spec = importlib.util.find_spec(package)
-        places = list(spec.submodule_search_locations or ()) if spec else []
-        return [Path(place).resolve() for place in places] == [Path(__file__).resolve().parents[2] / package]
-    return package == "cai" or package in trusted
 
 
 def leaf_paths(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -236,11 +201,16 @@ def _is_branch(part: object) -> bool:
     )
 
 
+def _class_of(hint: Any) -> type[Config] | None:
+    """The config class of a type, also of one that may be ``None``."""
+    kinds = get_args(hint) if get_origin(hint) is UnionType else (hint,)
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Config)), None)
+
+
 def _component_of(hint: Any) -> type[Config] | None:
     """The class of the values, for the type ``Mapping[str, SomeConfig]``."""
     if isinstance(origin := get_origin(hint), type) and issubclass(origin, Mapping):
-        value = get_args(hint)[1]
-        return value if isinstance(value, type) and issubclass(value, Config) else None
+        return _class_of(get_args(hint)[1])
     return None
 
 

@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from cai.model.cache import Cache
+from cai.model.context import Context, isolation
 from cai.model.linear import linear
 from cai.model.loss import next_token_loss, soft_cap
 
@@ -30,9 +32,11 @@ class Decoder(nn.Module, ABC):
         self.vocab_size = vocab_size
 
     @abstractmethod
-    def hidden(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
-        """``ids (B, T)`` → what the head reads, ``(B, T, C)``. ``segments``: as for ``forward``; a model that does not take
-        them cannot be trained with ``data.isolate``."""
+    def hidden(self, ids: Tensor, context: Context | None = None) -> Tensor:
+        """``ids (B, T)`` → what the head reads, ``(B, T, C)``, each token seeing what ``context`` says.
+
+        A model that does not take it cannot be trained with ``data.isolate``, and generates without a cache.
+        """
 
     @abstractmethod
     def head_weight(self) -> Tensor:
@@ -48,12 +52,36 @@ class Decoder(nn.Module, ABC):
             raise ValueError(
                 f"the sequence must be at most model.block_size ({self.block_size}) long, but is {ids.shape[1]}"
             )
-        x = self.hidden(ids) if segments is None else self.hidden(ids, segments)  # (B, T, C)
+        x = self.hidden(ids) if segments is None else self.hidden(ids, isolation(segments))  # (B, T, C)
         if targets is None:
-            return soft_cap(linear(x, self.head_weight()), self.logit_softcap)  # (B, T, V)
+            return self.logits(x)
         weight = self.head_weight()
         chunked = targets.numel() * len(weight) > LARGE if self.chunked_loss is None else self.chunked_loss
         return next_token_loss(x.flatten(0, 1), weight, targets.flatten(), self.logit_softcap, chunked=chunked)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """``(..., C)`` of ``hidden`` → ``(..., V)``."""
+        return soft_cap(linear(x, self.head_weight()), self.logit_softcap)
+
+    def new_cache(self, rows: int) -> Cache:
+        """An empty one for ``read``."""
+        return Cache(rows, self.block_size)
+
+    def read(self, ids: Tensor, cache: Cache, places: Tensor) -> Tensor:
+        """Logits ``(B, N, V)`` at N ``places (B, N)`` of ``ids (B, T)``, which come behind what is in ``cache``: the same
+        as those of a pass over all tokens from the beginning.
+
+        How many of the T are to stay is for the caller to say, in ``cache.lengths``. Raises ``ValueError`` if a row becomes
+        longer than ``block_size``.
+        """
+        x = self.hidden(ids, cache.begin(ids))  # (B, T, C)
+        return self.logits(x.gather(1, places[:, :, None].expand(-1, -1, x.shape[2])))
+
+    def attention(self, ids: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Logits ``(B, T, V)`` of ``ids (B, T)`` and each layer's attention weights ``(B, H, T, T)``: how much of token s
+        (last dimension) goes into token t."""
+        watched: list[Tensor] = []
+        return self.logits(self.hidden(ids, Context(watched=watched))), watched
 
     def through(self, block: nn.Module, *inputs: object) -> Tensor:
         """``block(*inputs)``, its inside forgotten if there is gradient checkpointing."""

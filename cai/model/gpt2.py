@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from cai.dropout import Dropout
 from cai.model.base import ModelConfig, PositiveInt, Probability, must_be_multiple
+from cai.model.context import Context, with_past
 from cai.model.decoder import Decoder
-from cai.model.layers import Isolation, attend, isolation, merge_heads, split_heads
+from cai.model.layers import attend, merge_heads, split_heads
 from cai.model.linear import Linear
 
 
@@ -47,9 +48,10 @@ class CausalSelfAttention(nn.Module):
         self.attn_dropout = Dropout(config.dropout)
         self.resid_dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor, apart: Isolation | None = None) -> Tensor:
+    def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
         q, k, v = (split_heads(part, self.head_dim) for part in self.c_attn(x).chunk(3, dim=-1))  # each (B, H, T, D)
-        y = merge_heads(attend(q, k, v, self.attn_dropout, apart))  # (B, T, C)
+        k, v = with_past(self, k, v, context)
+        y = merge_heads(attend(q, k, v, self.attn_dropout, context))  # (B, T, C)
         out: Tensor = self.resid_dropout(self.c_proj(y))
         return out
 
@@ -78,8 +80,8 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(config.n_embd, bias=config.bias)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, apart: Isolation | None = None) -> Tensor:
-        x = x + self.attn(self.ln_1(x), apart)
+    def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
+        x = x + self.attn(self.ln_1(x), context)
         y: Tensor = x + self.mlp(self.ln_2(x))
         return y
 
@@ -107,12 +109,13 @@ class GPT2(Decoder):
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
-    def hidden(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
-        apart = isolation(segments)
-        positions = torch.arange(ids.shape[1], device=ids.device) if apart is None else apart.positions  # (T,) or (B, T)
-        x = self.drop(self.wte(ids) + self.wpe(positions))  # (B, T, C)
+    def hidden(self, ids: Tensor, context: Context | None = None) -> Tensor:
+        places = slice(ids.shape[1]) if context is None or context.positions is None else context.positions
+        if isinstance(places, slice):
+            places = torch.arange(places.start or 0, places.stop, device=ids.device)  # (T,)
+        x = self.drop(self.wte(ids) + self.wpe(places))  # (B, T, C)
         for block in self.h:
-            x = self.through(block, x, apart)
+            x = self.through(block, x, context)
         out: Tensor = self.ln_f(x)
         return out
 

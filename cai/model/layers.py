@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cai.dropout import Dropout
+from cai.model.context import Context
 from cai.model.linear import Linear
 from cai.model.passes import rms_norm, rotate
 
@@ -17,43 +17,33 @@ SHORT = 128
 """Tokens up to which attention that is spelled out is faster on a CPU than the fused kernel: by a third at 64 (measured)."""
 
 
-class Isolation(NamedTuple):
-    """What several documents in one row need to know nothing of each other."""
+def attend(q: Tensor, k: Tensor, v: Tensor, dropout: Dropout | None = None, context: Context | None = None) -> Tensor:
+    """Attention (arXiv:1706.03762), causal unless ``context`` masks it. ``q (B, H, T, D)``, ``k, v (B, K, S, D)`` →
+    ``(B, H, T, D)``.
 
-    mask: Tensor
-    """``(B, 1, T, T)``: whether the first token sees the second, as it does those of its document up to itself."""
-    positions: Tensor
-    """``(B, T)``: how many tokens of its document stand before each."""
-
-
-def isolation(segments: Tensor | None) -> Isolation | None:
-    """From the number of each token's document, ``(B, T)``; ``None`` if a row is one sequence."""
-    if segments is None:
-        return None
-    mask = (segments[:, None, :, None] == segments[:, None, None, :]).tril()  # (B, 1, T, T)
-    return Isolation(mask, mask[:, 0].sum(dim=-1) - 1)
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, dropout: Dropout | None = None, apart: Isolation | None = None) -> Tensor:
-    """Causal attention (arXiv:1706.03762): t sees 0..t. ``q (B, H, T, D)``, ``k, v (B, K, T, D)`` → ``(B, H, T, D)``.
-
-    H must be a multiple of K: each key head serves H / K query heads (arXiv:2305.13245).
+    H must be a multiple of K: each key head serves H / K query heads (arXiv:2305.13245). S is T, or, behind what a cache
+    holds, more.
     """
+    mask, watched = (None, None) if context is None else (context.mask, context.watched)
     drops = dropout is not None and dropout.training and dropout.p > 0
-    T = q.shape[-2]
+    T, S = q.shape[-2], k.shape[-2]
+    short = S <= SHORT and q.device.type == "cpu"
     # The fused kernels draw dropout from a global state, which knows nothing of (seed, step, sequence).
-    if not drops and (T > SHORT or q.device.type != "cpu"):
-        mask, gqa = None if apart is None else apart.mask, q.shape[1] != k.shape[1]
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=gqa)
+    if not drops and not short and watched is None:
+        is_causal, gqa = mask is None and T == S, q.shape[1] != k.shape[1]
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=is_causal, enable_gqa=gqa)
     if q.shape[1] != k.shape[1]:
         k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
-    unseen = torch.full((T, T), -math.inf, dtype=q.dtype, device=q.device).triu(1)
-    if apart is not None:
-        of_row = torch.zeros_like(apart.mask, dtype=q.dtype).masked_fill(~apart.mask, -math.inf)  # (B, 1, T, T)
-        unseen = of_row.expand(-1, q.shape[1], -1, -1).flatten(0, 1)  # (B*H, T, T)
-    q, k = q.flatten(0, 1), k.flatten(0, 1)  # (B*H, T, D)
-    scores = torch.baddbmm(unseen, q, k.mT, alpha=q.shape[-1] ** -0.5)  # (B*H, T, T)
-    weights = scores.softmax(dim=-1).view(*v.shape[:2], T, T)
+    if mask is None:
+        unseen = torch.full((T, S), -math.inf, dtype=q.dtype, device=q.device).triu(1 + S - T)
+    else:
+        of_row = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, -math.inf)  # (B or 1, 1, T, S)
+        unseen = of_row.expand(q.shape[0], q.shape[1], -1, -1).flatten(0, 1)  # (B*H, T, S)
+    q, k = q.flatten(0, 1), k.flatten(0, 1)  # (B*H, T or S, D)
+    scores = torch.baddbmm(unseen, q, k.mT, alpha=q.shape[-1] ** -0.5)  # (B*H, T, S)
+    weights = scores.softmax(dim=-1).view(*v.shape[:2], T, S)
+    if watched is not None:
+        watched.append(weights)
     if dropout is not None:
         weights = dropout(weights)
     y: Tensor = weights.to(v.dtype) @ v
@@ -84,10 +74,11 @@ class Rotary(nn.Module):
         self.register_buffer("cos", angles.cos().float(), persistent=False)
         self.register_buffer("sin", angles.sin().float(), persistent=False)
 
-    def forward(self, x: Tensor, apart: Isolation | None = None) -> Tensor:
+    def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
         """``x (B, H, T, D)`` turned by the position of each token; same shape and type."""
-        T = x.shape[-2]
-        places: slice | Tensor = slice(T) if apart is None else apart.positions[:, None]  # (B, 1, T)
+        places = slice(x.shape[-2]) if context is None or context.positions is None else context.positions
+        if isinstance(places, Tensor):
+            places = places[:, None]  # (B, 1, T)
         cos, sin = self.cos[places].to(x.dtype), self.sin[places].to(x.dtype)  # (T, D/2) or (B, 1, T, D/2)
         return rotate(x, cos, sin)
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from cai.dropout import Dropout
 from cai.model.base import ModelConfig, PositiveFloat, PositiveInt, Probability, must_be_multiple
+from cai.model.context import Context, with_past
 from cai.model.decoder import Decoder
-from cai.model.layers import Isolation, RMSNorm, Rotary, SwiGLU, attend, isolation, merge_heads, split_heads
+from cai.model.layers import RMSNorm, Rotary, SwiGLU, attend, merge_heads, split_heads
 from cai.model.linear import Linear
 
 
@@ -51,10 +52,11 @@ class LlamaAttention(nn.Module):
         self.o_proj = Linear(config.n_head * config.head_dim, config.n_embd, bias=False)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor, rotary: Rotary, apart: Isolation | None = None) -> Tensor:
+    def forward(self, x: Tensor, rotary: Rotary, context: Context | None = None) -> Tensor:
         q, k = self.normed(split_heads(self.q_proj(x), self.head_dim), split_heads(self.k_proj(x), self.head_dim))
         v = split_heads(self.v_proj(x), self.head_dim)  # (B, K, T, D)
-        y = attend(rotary(q, apart), rotary(k, apart), v, self.dropout, apart)  # (B, H, T, D)
+        k, v = with_past(self, rotary(k, context), v, context)
+        y = attend(rotary(q, context), k, v, self.dropout, context)  # (B, H, T, D)
         out: Tensor = self.o_proj(merge_heads(y))
         return out
 
@@ -77,8 +79,8 @@ class LlamaBlock(nn.Module):
         self.attn_dropout = Dropout(config.dropout)
         self.mlp_dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor, rotary: Rotary, apart: Isolation | None = None) -> Tensor:
-        x = x + self.attn_dropout(self.self_attn(self.input_layernorm(x), rotary, apart))
+    def forward(self, x: Tensor, rotary: Rotary, context: Context | None = None) -> Tensor:
+        x = x + self.attn_dropout(self.self_attn(self.input_layernorm(x), rotary, context))
         y: Tensor = x + self.mlp_dropout(self.mlp(self.post_attention_layernorm(x)))
         return y
 
@@ -99,11 +101,10 @@ class Llama(Decoder):
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
 
-    def hidden(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
-        apart = isolation(segments)
+    def hidden(self, ids: Tensor, context: Context | None = None) -> Tensor:
         x = self.embed_tokens(ids)  # (B, T, C)
         for layer in self.layers:
-            x = self.through(layer, x, self.rotary, apart)
+            x = self.through(layer, x, self.rotary, context)
         out: Tensor = self.norm(x)
         return out
 

@@ -22,8 +22,9 @@ from cai.model.base import (
     Probability,
     must_be_multiple,
 )
+from cai.model.context import Context, with_past
 from cai.model.decoder import Decoder
-from cai.model.layers import Isolation, Rotary, attend, isolation, merge_heads, split_heads
+from cai.model.layers import Rotary, attend, merge_heads, split_heads
 from cai.model.linear import Linear
 from cai.model.passes import rms_norm, shift_in, squared_relu
 
@@ -72,10 +73,16 @@ class TokenShift(nn.Module):
         super().__init__()
         self.mix = nn.ParameterList(torch.zeros(n_embd) for _ in range(reach))  # vectors to an optimizer, not a matrix
 
-    def forward(self, x: Tensor, apart: Isolation | None = None) -> Tensor:
+    def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
         """``x (B, T, C)``; same shape. Before the first token of a document there is nothing."""
-        positions = None if apart is None else apart.positions
-        return shift_in(x, torch.stack(list(self.mix)), positions) if len(self.mix) else x
+        if not len(self.mix):
+            return x
+        reach, mix = len(self.mix), torch.stack(list(self.mix))
+        if context is not None and context.cache is not None:
+            return shift_in(context.cache.behind(self, x, reach), mix)[:, reach:]
+        positions = None if context is None else context.positions
+        assert not isinstance(positions, slice)  # which only a cache gives
+        return shift_in(x, mix, positions)
 
 
 class Attention(nn.Module):
@@ -91,7 +98,7 @@ class Attention(nn.Module):
         self.o_proj = Linear(config.n_embd, config.n_embd, bias=False)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor, rotary: Rotary, more_values: Tensor | None, apart: Isolation | None = None) -> Tensor:
+    def forward(self, x: Tensor, rotary: Rotary, more_values: Tensor | None, context: Context | None = None) -> Tensor:
         q, k = split_heads(self.q_proj(x), self.head_dim), split_heads(self.k_proj(x), self.head_dim)  # (B, H, T, D)
         if self.qk_norm:  # arXiv:2302.05442
             q, k = norm(q), norm(k)
@@ -99,7 +106,8 @@ class Attention(nn.Module):
         if more_values is not None:
             v = v + more_values
         v = split_heads(v, self.head_dim)  # (B, H, T, D)
-        y = attend(rotary(q, apart), rotary(k, apart), v, self.dropout, apart)  # (B, H, T, D)
+        k, v = with_past(self, rotary(k, context), v, context)
+        y = attend(rotary(q, context), k, v, self.dropout, context)  # (B, H, T, D)
         out: Tensor = self.o_proj(merge_heads(y))
         return out
 
@@ -132,10 +140,10 @@ class Block(nn.Module):
         # Tokens speak to later positions by their identity too (value residual, arXiv:2410.17897, from a table of its own).
         self.values = nn.Embedding(vocab_size, config.n_embd) if config.value_embeddings else None
 
-    def forward(self, x: Tensor, ids: Tensor, rotary: Rotary, apart: Isolation | None = None) -> Tensor:
+    def forward(self, x: Tensor, ids: Tensor, rotary: Rotary, context: Context | None = None) -> Tensor:
         more_values = None if self.values is None else self.values(ids)
-        x = x + self.attn_dropout(self.attn(self.attn_shift(norm(x), apart), rotary, more_values, apart))
-        y: Tensor = x + self.mlp_dropout(self.mlp(self.mlp_shift(norm(x), apart)))
+        x = x + self.attn_dropout(self.attn(self.attn_shift(norm(x), context), rotary, more_values, context))
+        y: Tensor = x + self.mlp_dropout(self.mlp(self.mlp_shift(norm(x), context)))
         return y
 
 
@@ -162,12 +170,11 @@ class Modern(Decoder):
                 if config.zero_init and name.endswith(("o_proj", "down_proj", "lm_head")):
                     nn.init.zeros_(module.weight)  # each block begins as the identity (ReZero, arXiv:2003.04887)
 
-    def hidden(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
-        apart = isolation(segments)
+    def hidden(self, ids: Tensor, context: Context | None = None) -> Tensor:
         x = self.embed_tokens(ids)  # (B, T, C)
-        x = norm(self.token_shift(x, apart))
+        x = norm(self.token_shift(x, context))
         for layer in self.layers:
-            x = self.through(layer, x, ids, self.rotary, apart)
+            x = self.through(layer, x, ids, self.rotary, context)
         return norm(x)
 
     def head_weight(self) -> Tensor:

@@ -64,12 +64,20 @@ def show_tokens(tokenizer: Tokenizer, ids: Sequence[int], *, colour: bool, with_
     special = set(tokenizer.tag_ids.values())
     shown = []
     for position, number in enumerate(ids):
-        text = _visible(tokenizer.token_bytes[number]) + f"({number})" * with_ids
+        text = visible(tokenizer.token_bytes[number]) + f"({number})" * with_ids
         if colour:
             ground = TAG if number in special else GROUNDS[position % 2]
             text = ground + text.replace("\n", f"{RESET}\n{ground}") + RESET  # or the ground would fill the line
         shown.append(text)
     return ("" if colour else "|").join(shown)
+
+
+def visible(raw: bytes) -> str:
+    """Text as it is, but for what a terminal would not show or would obey."""
+    text = raw.decode(errors="backslashreplace")
+    return "".join(
+        "↵\n" if char == "\n" else char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
 
 
 def compare(rows: Sequence[tuple[str, TokenizerReport, int, int | None]]) -> str:
@@ -101,11 +109,3 @@ def _kind(tokenizer: Tokenizer) -> str:
         return "one token a character"
     merges = len(page["model"].get("merges", ()))
     return f"byte-level BPE of {merges:,} merges" if merges else "one token a byte"
-
-
-def _visible(raw: bytes) -> str:
-    """Text as it is, but for what a terminal would not show or would obey."""
-    text = raw.decode(errors="backslashreplace")
-    return "".join(
-        "↵\n" if char == "\n" else char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )

@@ -170,10 +170,11 @@ class Updater:
 
 def refuse_unless_isolating(model: nn.Module) -> None:
     """Raise ``ConfigError`` if ``model`` cannot be told which documents of a row to keep apart."""
-    calls = [call for name in ("forward", "hidden") if inspect.ismethod(call := getattr(model, name, None))]
-    if not all("segments" in inspect.signature(call).parameters for call in calls):
+    needed = {"forward": "segments", "hidden": "context"}
+    calls = {name: call for name in needed if inspect.ismethod(call := getattr(model, name, None))}
+    if not all(needed[name] in inspect.signature(call).parameters for name, call in calls.items()):
         raise ConfigError(
-            f"`data.isolate` needs a model whose forward (and hidden, for a Decoder) takes `segments`, as"
+            f"`data.isolate` needs a model whose forward takes `segments` (and, for a Decoder, hidden `context`), as"
             f" cai.model.base.ModelConfig says, but {type(model).__name__} does not. Use data.isolate=false."
         )
 

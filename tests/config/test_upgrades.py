@@ -62,8 +62,22 @@ def test_the_upgrade_of_the_third_format_reads_and_cuts_text_as_before(text: boo
         assert new["data"] == expected
 
 
+def test_the_upgrade_of_the_fourth_format_chooses_tokens_and_ends_texts_as_before() -> None:
+    tree: dict[str, Any] = {"seed": 1, "generation": {"temperature": 0.7, "top_k": 5, "max_new_tokens": 9}}
+    before = copy.deepcopy(tree)
+    new = UPGRADES[4](tree)
+    assert tree == before
+    off = {"repetition_penalty": 1.0, "frequency_penalty": 0.0, "presence_penalty": 0.0, "no_repeat_ngram": 0}
+    off |= {"top_p": 1.0, "min_p": 0.0, "stop": [], "lookup_tokens": 0, "show": None}
+    assert new["generation"] == {**tree["generation"], **off}
+    new["generation"]["stop"].append("a")
+    assert UPGRADES[4](tree)["generation"]["stop"] == [], "no list is shared"
+
+
 @pytest.mark.parametrize("number", UPGRADES)
-@pytest.mark.parametrize("tree", [{}, {"trainer": None}, {"trainer": 3}, {"trainer": {}}, {"data": "x", "device": []}])
+@pytest.mark.parametrize(
+    "tree", [{}, {"trainer": None}, {"trainer": 3}, {"trainer": {}}, {"data": "x", "device": []}, {"generation": 3}]
+)
 def test_an_upgrade_leaves_what_is_wrong_to_validation(tree: dict[str, Any], number: int) -> None:
     assert UPGRADES[number](tree).keys() == tree.keys()
 

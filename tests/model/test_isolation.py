@@ -12,7 +12,8 @@ from torch.autograd import gradcheck
 
 from cai.dropout import Dropout
 from cai.model.base import IGNORE_INDEX
-from cai.model.layers import SHORT, Rotary, attend, isolation
+from cai.model.context import isolation
+from cai.model.layers import SHORT, Rotary, attend
 from cai.model.passes import shift_in
 from tests.model.making import FAMILIES, VOCAB_SIZE, build, build_random, random_ids
 

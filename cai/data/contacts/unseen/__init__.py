@@ -1,0 +1,1 @@
+"""A second world of organisations, which shares no name, place or wording with the training data: for evaluation."""
