@@ -20,9 +20,9 @@ from pathlib import Path
 from measuring import machine
 
 from cai.config.roots import TrainConfig
+from cai.data.answers import parse_answer
 from cai.data.base import share_of
 from cai.data.contacts import ContactsConfig
-from cai.data.contacts.answers import parse_answer
 from cai.data.contacts.examples import Example
 from cai.generation import GenerationConfig
 from cai.markup import prompt_parts

@@ -22,6 +22,8 @@ NONFINITE = {"trainer.on_nonfinite", "trainer.max_skipped"}
 MEMORY = {f"trainer.{key}" for key in ("micro_batch_size", "chunked_loss", "gradient_checkpointing")}
 """They trade time for memory and compute the same."""
 INEXACT = "losses may differ in their last digits from here on"
+ANSWERS = {"trainer.answers"}
+"""Asked when training is over."""
 LENGTHS = ("trainer.max_steps", "trainer.max_epochs")
 
 
@@ -82,7 +84,7 @@ def refusals_on_resuming(changes: Changes, saved: TrainConfig) -> list[str]:
             problems.append(
                 f"`{path}` must stay {before} in a run with trainer.patience, which counts evaluations, but is {after}."
             )
-        elif not may_move(path) and path not in CADENCES | NONFINITE | MEMORY:
+        elif not may_move(path) and path not in CADENCES | NONFINITE | MEMORY | ANSWERS:
             problems.append(f"`{path}` must stay {before} as in the run, but is {after}. Leave it out, or start a new run.")
     return problems
 

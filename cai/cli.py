@@ -14,6 +14,7 @@ from cai.errors import CaiError
 VERBS = {
     "train": "compose a config, build tokenizer, data, model and trainer, and fit; -m sweeps",
     "generate": "write on from a question or a prompt with a trained run",
+    "evaluate": "how well a trained run predicts text (bits per byte) and answers questions (field by field)",
     "resume": "go on with a run that was interrupted or failed, to the bit",
     "reproduce": "run a saved config again and compare code, data and every loss",
     "prepare": "tokenizer and token shards alone, with a report; train finds them in the cache",

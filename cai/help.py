@@ -33,6 +33,17 @@ Write on from a question or a prompt with a trained run.
 question= and doc= build the training prompt; prompt= is taken as it stands, tags included. A line of file= is an object
 with "prompt", or with "question" and perhaps "doc". What helps when a text repeats itself, wanders or is cut off is said
 after it. All of it: docs/generate.md""",
+    "evaluate": """\
+How good is a run? Likelihood of the validation text, and scores of its answers to questions, field by field.
+
+  cai evaluate run=last
+  cai evaluate run=last data=text data.path=other.txt              other data: its validation part
+  cai evaluate run=last file=questions.jsonl                       questions of your own: question, context, answers
+  cai evaluate run=last answers=0 stride=64                        likelihood alone, in a window that slides by 64 tokens
+  cai evaluate run=last checkpoint=last likelihood=false answers=1000 batch_size=64
+
+A table goes to standard output; everything, every answer with its judgement included, to evaluations/<date_time>.json in the
+run, or to out=. What each figure means and how it is counted: docs/evaluate.md""",
     "resume": """\
 Go on with a run in its own directory, from its last whole checkpoint, as if it had never stopped.
 
@@ -41,8 +52,8 @@ Go on with a run in its own directory, from its last whole checkpoint, as if it 
   cai resume outputs/run/2026-01-01_00-00-00 trainer.max_steps=2000   more steps; the schedule is computed anew from there
   cai resume copied_run data.path=elsewhere/my.txt                    the same text in another place
 
-May change: device.*, trainer.micro_batch_size, trainer.*_every, trainer.keep, trainer.on_nonfinite, paths of the same
-content; more trainer.max_steps or max_epochs. Anything else would make it another run and is refused.
+May change: device.*, trainer.micro_batch_size, trainer.*_every, trainer.keep, trainer.answers, trainer.on_nonfinite, paths
+of the same content; more trainer.max_steps or max_epochs. Anything else would make it another run and is refused.
 Exit code 0: the run is finished, by now or already. 143 or 130: stopped by SIGTERM or Ctrl-C, after a save.""",
     "reproduce": """\
 Run a saved config again in a new directory and compare config, data, code, environment and every loss.

@@ -33,13 +33,14 @@ class Recorder:
         self._writer: SummaryWriter | None = None
         self._purge_step = 0  # TensorBoard takes the first such mark as the beginning and purges from the second on
 
-    def go_on(self, state: Mapping[str, Any] | None) -> None:
+    def go_on(self, state: Mapping[str, Any] | None, sizes: Mapping[str, int] | None = None) -> None:
         """Before anything is recorded: take out of the records what came after the checkpoint with this ``state``; it will
         come again. Without a checkpoint all of it, TensorBoard's files included: the run begins anew.
 
-        Event files of before a checkpoint stay; TensorBoard is told to forget their tail.
+        ``sizes``: of the records when they held something more that stays. Event files of before a checkpoint stay too;
+        TensorBoard is told to forget their tail.
         """
-        sizes = state["sizes"] if state else {}
+        sizes = sizes or (state["sizes"] if state else {})
         for name in (METRICS, SAMPLES):
             _cut_back(self.directory / name, sizes.get(name, 0))
         if state:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cai.errors import CaiError, is_full
+from cai.evaluation.scores import in_short
 from cai.runs import CONFIG, STATUS, read_facts
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ def describe_end(directory: Path, result: FitResult, config: TrainConfig, *, aga
     """The end of a run, commands last, ready to paste. ``again`` and ``trust`` are words that repeat the user's choices."""
     run = shlex.quote(str(directory))
     best = f"{result.best_val_loss:.4f} (step {result.best_step})" if result.best_val_loss is not None else "none"
+    answers = in_short(result.metrics)
     how = f"stopped at step {result.step:,}, as it improved no more" if result.stopped_early else f"{result.step:,} steps"
     return "\n".join(
         [
@@ -27,6 +29,7 @@ def describe_end(directory: Path, result: FitResult, config: TrainConfig, *, aga
             f"run       {directory}",
             f"done      {how}, peak memory {result.metrics['perf/memory_gib']:.2f} GiB",
             f"val loss  {best}, {result.metrics['val/bits_per_byte']:.3f} bits per byte at the end",
+            *[f"answers   {answers}"] * bool(answers),
             "",
             "Go on with:",
             f"  tensorboard --logdir {shlex.quote(str(directory.parent))}",

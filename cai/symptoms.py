@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cai.data.contacts.answers import ABSENT, CONTACT_LABELS
+from cai.data.answers import ABSENT, CONTACT_LABELS
 
 if TYPE_CHECKING:
     from cai.decoding.row import End

@@ -20,6 +20,7 @@ from cai.composition import HydraSession
 from cai.config.roots import TrainConfig
 from cai.data.corpus import Corpus
 from cai.errors import CaiError, ConfigError, DataError
+from cai.evaluation.at_end import answer_at_end, sizes_with_answers
 from cai.generation import Generator
 from cai.interruption import advise, is_interruption, requested
 from cai.markup import plain_text
@@ -82,7 +83,7 @@ def train(config: TrainConfig, run: Run, source: Path | None = None) -> FitResul
         )
         state = trainer.restore(source) if source else None
         run.go_on(trainer.progress.step)
-        recorder.go_on(state)
+        recorder.go_on(state, sizes_with_answers(run, state))
         if state is None:
             recorder.hyperparameters(flatten(config), metrics=("val/loss", "val/bits_per_byte"), name=run.directory.name)
         else:
@@ -96,7 +97,7 @@ def train(config: TrainConfig, run: Run, source: Path | None = None) -> FitResul
             micro_batch_size=trainer.updater.micro_batch.size,
         )
         try:
-            return trainer.fit()
+            return answer_at_end(trainer.fit(), config, corpus, trainer, tokenizer, run)
         finally:  # what a failed or interrupted run has reached is known too; the run writes it when it ends
             run.facts |= finite_or_null(trainer.reached())
 

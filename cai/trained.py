@@ -26,6 +26,8 @@ class TrainedRun:
     config: TrainConfig
     model: nn.Module
     tokenizer: Tokenizer
+    step: int
+    """Of the checkpoint."""
 
 
 def load_trained(directory: Path, checkpoint: str, device: Device, trusted: Sequence[str] = ()) -> TrainedRun:
@@ -40,4 +42,4 @@ def load_trained(directory: Path, checkpoint: str, device: Device, trusted: Sequ
     options = {**config.model.model_dump(), "vocab_size": tokenizer.vocab_size}
     saved = load_checkpoint(path)
     load_weights(model, saved.weights, saved.state, path, options)
-    return TrainedRun(config, model.to(device.torch_device).eval(), tokenizer)
+    return TrainedRun(config, model.to(device.torch_device).eval(), tokenizer, saved.state["step"])

@@ -28,6 +28,7 @@ TINY = (
     "trainer.eval_max_tokens=256",
     "generation.max_new_tokens=4",
     "schedule.warmup_steps=2",
+    "trainer.answers=0",
 )
 """A run of the embedded corpus that ends within a second."""
 

@@ -157,22 +157,28 @@ def _to_4(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def _to_5(tree: dict[str, Any]) -> dict[str, Any]:
-    """Further ways to choose the next token, and to end a text, became options."""
-    generation = tree.get("generation")
-    if not isinstance(generation, dict):
-        return tree
-    added = {
-        "repetition_penalty": 1.0,
-        "frequency_penalty": 0.0,
-        "presence_penalty": 0.0,
-        "no_repeat_ngram": 0,
-        "top_p": 1.0,
-        "min_p": 0.0,
-        "stop": [],
-        "lookup_tokens": 0,
-        "show": None,
+    """Further ways to choose the next token and to end a text, answers scored at the end, and wild worlds."""
+    added: dict[str, dict[str, Any]] = {
+        "generation": {
+            "repetition_penalty": 1.0,
+            "frequency_penalty": 0.0,
+            "presence_penalty": 0.0,
+            "no_repeat_ngram": 0,
+            "top_p": 1.0,
+            "min_p": 0.0,
+            "stop": [],
+            "lookup_tokens": 0,
+            "show": None,
+        },
+        "trainer": {"answers": 0},
     }
-    return {**tree, "generation": {**added, **generation}}
+    tree = dict(tree)
+    for group, options in added.items():
+        if isinstance(part := tree.get(group), dict):
+            tree[group] = {**options, **part}
+    if isinstance(data := tree.get("data"), dict) and data.get(TARGET) == "cai.data.contacts.ContactsConfig":
+        tree["data"] = {"wild": 0.0, **data}
+    return tree
 
 
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _to_2, 2: _to_3, 3: _to_4, 4: _to_5}

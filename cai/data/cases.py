@@ -7,18 +7,22 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from unicodedata import normalize
 
-from cai.data.contacts.answers import CONTACT_LABELS
-from cai.data.contacts.examples import Example
-from cai.data.records import SHOWN
+from cai.data.answers import CONTACT_LABELS
 from cai.errors import DataError
 from cai.markup import ANSWER_START, DOC, QUESTION, Part, Tag, answer_start, document_parts, find_tag, prompt_parts
 from cai.spelling import did_you_mean
 
+if TYPE_CHECKING:
+    from cai.data.contacts.examples import Example
+
 DOCUMENT_NAMES: Final = ("context", "doc", "document")
 ANSWER_NAMES: Final = ("answers", "answer")
+
+SHOWN: Final = 12
+"""Names of fields that a message lists."""
 
 MUST_REFUSE: Final = '"answers": [] says that the document does not have it.'
 
@@ -41,6 +45,12 @@ class Case:
     """The document does not have what is asked, and the right answer says so."""
     answers: tuple[str, ...] = ()
     """Texts one of which the answer must hold; for cases of a user's own."""
+
+    @property
+    def question(self) -> str:
+        """What is asked; empty if the prompt has no such section."""
+        place = find_tag(self.prompt, QUESTION)
+        return "" if place is None else _text_from(self.prompt, place + 1).strip()
 
 
 def case_of_example(example: Example) -> Case:

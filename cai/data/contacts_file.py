@@ -11,8 +11,8 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from cai.config.base import Config
+from cai.data.answers import CONTACT_LABELS
 from cai.data.contacts import EXAMPLE
-from cai.data.contacts.answers import CONTACT_LABELS
 from cai.data.contacts.examples import (
     ALL,
     ASKED_WEIGHTS,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from cai.data.base import Document, Split, share_of
+from cai.data.cases import Case, case_of_document
 from cai.data.report import Report
 from cai.markup import ANSWER, ANSWER_START, QUESTION, Part, Tag, find_tag, plain_text
 
@@ -38,6 +40,8 @@ class Corpus:
     """What a reader of the plan must know about this data."""
     end_of_text: bool = True
     """Whether each document is followed by an end-of-text token."""
+    random_words: bool = False
+    """Whether much of it is made of syllables at random, to be copied: a tokenizer is not to hold them whole."""
     size: int | None = None
     """Bytes of the source, for a progress bar; ``None`` if nobody knows."""
     repeats: Callable[[Mapping[str, int]], Mapping[str, float]] | None = None
@@ -46,6 +50,8 @@ class Corpus:
     """Varied copies of each train document beside itself."""
     vary: Callable[[Document, int], Document] | None = None
     """The varied copy of that number (from 1) of a document."""
+    unseen: Callable[[int], Sequence[Case]] | None = None
+    """So many questions from outside of the corpus to score a model's answers by; ``None``: there are none."""
     packing: Literal["stream", "documents"] = "stream"
     isolate: bool = False
     loss: Literal["all", "answer"] = "all"
@@ -87,6 +93,25 @@ class Corpus:
             parts = (*document.parts[: answer + 1], ANSWER_START)
             prompts.setdefault(document.key, Prompt(document.parts[question + 1].strip(), parts))
         return list(prompts.values()) or [Prompt("(start of a document)")] * min(count, 1)
+
+    def cases(self, count: int) -> list[Case]:
+        """What to score answers by: ``unseen`` questions, or else those of validation documents, one of each key first."""
+        if self.unseen is not None:
+            return list(self.unseen(count))
+        found = heapq.nsmallest(count, self._cases(count) if count else (), key=lambda one: one[:2])
+        return [case for _, _, case in found]
+
+    def _cases(self, count: int) -> Iterator[tuple[int, int, Case]]:
+        """How many cases of its key and how many documents came before each; until ``count`` keys have one."""
+        times: Counter[str] = Counter()
+        for number, (document, side) in enumerate(self._divide(Report())):
+            case = case_of_document(document.parts) if side == "val" else None
+            if case is not None:
+                key = document.key or plain_text(document.parts)
+                yield times[key], number, case
+                times[key] += 1
+                if len(times) == count:
+                    return
 
     def _times(self) -> Mapping[str, float]:
         """How many times the train documents of each group are read; groups without an entry once."""

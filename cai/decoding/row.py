@@ -5,6 +5,7 @@ from __future__ import annotations
 from codecs import getincrementaldecoder
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
+from unicodedata import normalize
 
 End = Literal["tag", "stop", "length"]
 """Why a text ended: a tag that ends it, one of the strings to stop at, or that it was as long as it may be."""
@@ -58,11 +59,14 @@ class Row:
 
 
 class Text:
-    """Ids as text, piece by piece: never half a character, never the beginning of a string to stop at."""
+    """Ids as text, piece by piece: never half a character, never the beginning of a string to stop at.
+
+    The string that is complete first ends the text (of two at once the longer), however the text is cut into tokens.
+    """
 
     def __init__(self, token_bytes: Sequence[bytes], stop: Sequence[str] = ()) -> None:
         self._token_bytes = token_bytes
-        self._stop = stop
+        self._stop = [normalize("NFC", each) for each in stop]  # as all text that a model has learned from
         self._decoder = getincrementaldecoder("utf-8")(errors="replace")
         self._held = ""
         self.stopped = False
@@ -79,10 +83,10 @@ class Text:
         if self.stopped:
             return ""
         self._held += new
-        found = [place for stop in self._stop if (place := self._held.find(stop)) >= 0]
+        found = [(place + len(stop), place) for stop in self._stop if (place := self._held.find(stop)) >= 0]
         if found:
             self.stopped = True
-            shown, self._held = self._held[: min(found)], ""
+            shown, self._held = self._held[: min(found)[1]], ""
             return shown
         return self._release(max((_overlap(self._held, stop) for stop in self._stop), default=0))
 

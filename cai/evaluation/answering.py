@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from cai.data.cases import Case, whole_answer
 from cai.evaluation.answers import Judgement, score
 from cai.evaluation.scores import Scores
 
 if TYPE_CHECKING:
+    from cai.data.base import DataConfig
+    from cai.data.corpus import Corpus
     from cai.generation import Completion, Generator
 
 
@@ -21,6 +23,35 @@ class Answered:
     case: Case
     text: str
     judgement: Judgement
+
+    def record(self) -> dict[str, Any]:
+        """For a file: what was asked, of which document, what was answered, what should have been, and the judgement."""
+        case = self.case
+        expected = {"fields": dict(case.fields), "refuses": case.refuses, "answers": list(case.answers)}
+        asked = {"question": case.question, "document": case.document, "answer": self.text}
+        return {**asked, "expected": expected, **asdict(self.judgement)}
+
+
+def cases_of(data: DataConfig, corpus: Corpus, count: int) -> tuple[list[Case], str]:
+    """Up to ``count`` questions to a model that was trained on ``corpus``, and what they are about; none if it has none."""
+    # A text without questions is not read to its end for them: samples start from its first validation document.
+    asks = corpus.unseen is not None or data.asks or any(prompt.parts for prompt in corpus.prompts(1))
+    about = "validation documents" if corpus.unseen is None else "organisations never seen"
+    return corpus.cases(count) if asks else [], about
+
+
+def longer_than_window(generator: Generator, cases: Sequence[Case]) -> int:
+    """How many of the prompts lose their beginning."""
+    block_size: int = generator.model.block_size  # type: ignore[assignment]
+    return sum(len(generator.tokenizer.encode_parts(case.prompt)) > block_size for case in cases)
+
+
+def told_of_window(count: int) -> str:
+    """That so many prompts lost their beginning; nothing for none."""
+    if not count:
+        return ""
+    some = "1 prompt was" if count == 1 else f"{count:,} prompts were"
+    return f"{some} longer than the model's window and lost {'its' if count == 1 else 'their'} beginning"
 
 
 def answer(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 from unicodedata import normalize
 
+from cai.data.answers import ABSENT, CONTACT_LABELS, well_formed
 from cai.data.cases import Case, contact_lines, is_refusal, whole_answer
-from cai.data.contacts.answers import ABSENT, CONTACT_LABELS, well_formed
 
 THREE: Final = ("TEL", "ADDR", "WEB")
 """The lines that must all be right at once."""

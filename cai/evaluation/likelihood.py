@@ -16,6 +16,7 @@ from torch import nn
 
 from cai.device import Device
 from cai.errors import ConfigError, RunError
+from cai.evaluation.scores import Row
 from cai.tokenizer.base import Tokenizer
 from cai.tokens.batches import Arrays, TokenDataset
 from cai.trainer.memory import LARGER, sequences_in_cache
@@ -56,6 +57,24 @@ class Likelihood:
     """Of the same, tags spelled out; an end of text that was put behind a document has none."""
     characters: int
     """Of the same."""
+
+    def figures(self) -> dict[str, float]:
+        """By name, as for TensorBoard."""
+        names = ("loss", "perplexity", "bits_per_byte", "bits_per_character")
+        return {name: getattr(self, name) for name in names}
+
+    def counts(self) -> dict[str, int]:
+        """Over how much text."""
+        return {"tokens": self.tokens, "bytes": self.bytes, "characters": self.characters}
+
+    def rows(self) -> list[Row]:
+        """For a table."""
+        return [
+            ("loss", f"{self.loss:.4f}", f"over {self.tokens:,} tokens"),
+            ("perplexity", f"{self.perplexity:.4g}" if self.perplexity >= 1e4 else f"{self.perplexity:.2f}", "of a token"),
+            ("bits per byte", f"{self.bits_per_byte:.4f}", f"over {self.bytes:,} bytes"),
+            ("bits per character", f"{self.bits_per_character:.4f}", f"over {self.characters:,} characters"),
+        ]
 
 
 def likelihood(

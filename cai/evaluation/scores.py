@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from cai.data.contacts.answers import CONTACT_LABELS
-from cai.evaluation.answers import NGRAM, Judgement
+from cai.data.answers import CONTACT_LABELS
+from cai.evaluation.answers import NGRAM, THREE, Judgement
 
 Verdicts = Iterable[bool | None]
+Row = tuple[str, str, str]
+"""Name, figure, and what it is a figure of."""
 
 
 class Count(NamedTuple):
@@ -38,6 +40,14 @@ NAMES: Final = {
     "answers": "holds the right answer",
 }
 """For people, by attribute of ``Scores``."""
+
+SHORT: Final = {
+    "answers/tel": "telephone",
+    "answers/all_three": "+".join(THREE),
+    "answers/invented": "invented",
+    "answers/refusals": "refusals",
+}
+"""What is said in one line, by key of ``figures``."""
 
 REPETITION: Final = f"repetition ({NGRAM} words)"
 
@@ -99,13 +109,28 @@ class Scores:
 
     def table(self) -> str:
         """Aligned lines for a person: name, share in % (``-`` of none), how many there are."""
+        return "\n".join(aligned(self.rows()))
+
+    def rows(self) -> list[Row]:
+        """The lines of ``table``."""
         rows = [(NAMES[name], _percent(count.share), count.of) for name, count in self._named()]
         rows.append((REPETITION, _percent(self.repetition), self.closed.of))
-        width, figures = max(len(name) for name, _, _ in rows), max(len(str(of)) for _, _, of in rows)
-        return "\n".join(f"{name:<{width}}  {share:>7}  of {of:>{figures}}" for name, share, of in rows)
+        figures = max(len(f"{of:,}") for _, _, of in rows)
+        return [(name, share, f"of {of:>{figures},}") for name, share, of in rows]
 
     def _named(self) -> Iterator[tuple[str, Count]]:
         return ((name, getattr(self, name)) for name in NAMES)
+
+
+def aligned(rows: Sequence[Row]) -> list[str]:
+    """A line for each, in columns."""
+    width, figures = max(len(name) for name, _, _ in rows), max(7, *(len(figure) for _, figure, _ in rows))
+    return [f"{name:<{width}}  {figure:>{figures}}  {of}" for name, figure, of in rows]
+
+
+def in_short(figures: Mapping[str, float]) -> str:
+    """The chief ones of ``Scores.figures``, among others, in a line; empty if there are none."""
+    return ", ".join(f"{name} {_percent(figures[key])}" for key, name in SHORT.items() if key in figures)
 
 
 def _count(verdicts: Verdicts) -> Count:

@@ -48,10 +48,7 @@ class Decoder(nn.Module, ABC):
         ``segments (B, T)``: the number of each token's document in its row; one knows nothing of another.
         Raises ``ValueError`` if T is larger than ``block_size``.
         """
-        if self.block_size < ids.shape[1]:
-            raise ValueError(
-                f"the sequence must be at most model.block_size ({self.block_size}) long, but is {ids.shape[1]}"
-            )
+        self._refuse_longer(ids)
         x = self.hidden(ids) if segments is None else self.hidden(ids, isolation(segments))  # (B, T, C)
         if targets is None:
             return self.logits(x)
@@ -79,9 +76,16 @@ class Decoder(nn.Module, ABC):
 
     def attention(self, ids: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Logits ``(B, T, V)`` of ``ids (B, T)`` and each layer's attention weights ``(B, H, T, T)``: how much of token s
-        (last dimension) goes into token t."""
+        (last dimension) goes into token t. Raises ``ValueError`` if T is larger than ``block_size``."""
+        self._refuse_longer(ids)
         watched: list[Tensor] = []
         return self.logits(self.hidden(ids, Context(watched=watched))), watched
+
+    def _refuse_longer(self, ids: Tensor) -> None:
+        if self.block_size < ids.shape[1]:
+            raise ValueError(
+                f"the sequence must be at most model.block_size ({self.block_size}) long, but is {ids.shape[1]}"
+            )
 
     def through(self, block: nn.Module, *inputs: object) -> Tensor:
         """``block(*inputs)``, its inside forgotten if there is gradient checkpointing."""

@@ -48,6 +48,8 @@ class TokenizerReport:
     """Texts that do not come back as they were."""
     example: str
     """The place where the first of those parts from what comes back."""
+    random_words: bool = False
+    """Whether much of the text is syllables at random: no vocabulary has such words whole, and none should."""
 
     @property
     def bytes_per_token(self) -> float:
@@ -105,7 +107,7 @@ class TokenizerReport:
     def warnings(self) -> list[str]:
         """What can be trained on, but costs more tokens than it should."""
         found = []
-        if self.split_share is not None and self.split_share > MAX_SPLIT and not self.bytewise:
+        if self.split_share is not None and self.split_share > MAX_SPLIT and not (self.bytewise or self.random_words):
             found.append(
                 f"{self.split_share:.0%} of the Hangul syllables are split into bytes: Korean takes more tokens than it"
                 f" should and is harder to learn. {self._remedy()}"

@@ -114,7 +114,7 @@ def build_shards(corpus: Corpus, tokenizer: Tokenizer, cache: Path) -> Shards:
 
     def build(folder: Path) -> None:
         dtype = np.dtype(np.uint16) if tokenizer.vocab_size <= 2**16 else np.dtype(np.uint32)
-        gate = inspect_tokenizer(tokenizer, corpus.texts("train"))
+        gate = replace(inspect_tokenizer(tokenizer, corpus.texts("train")), random_words=corpus.random_words)
         with told(folder):
             stats, report = encode_corpus(corpus, tokenizer, dtype, folder, folder / DROPPED)
         _refuse_empty(corpus, stats)

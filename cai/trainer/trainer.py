@@ -50,6 +50,7 @@ class TrainerConfig(Config):
     patience: Count
     sample_every: Count
     samples: Count
+    answers: Count
     save_every: Count
     keep: Count
 

@@ -74,6 +74,23 @@ def test_the_upgrade_of_the_fourth_format_chooses_tokens_and_ends_texts_as_befor
     assert UPGRADES[4](tree)["generation"]["stop"] == [], "no list is shared"
 
 
+def test_the_upgrade_of_the_fourth_format_scores_no_answers_as_before() -> None:
+    tree: dict[str, Any] = {"seed": 1, "trainer": {"max_steps": 5}}
+    before = copy.deepcopy(tree)
+    assert UPGRADES[4](tree) == {"seed": 1, "trainer": {"max_steps": 5, "answers": 0}}
+    assert tree == before
+
+
+@pytest.mark.parametrize("kind", ["contacts.ContactsConfig", "contacts_file.ContactsFileConfig", "text.TextConfig"])
+def test_the_upgrade_of_the_fourth_format_makes_the_contacts_of_before(kind: str) -> None:
+    data = {"_target_": f"cai.data.{kind}", "split": "tail"}
+    tree: dict[str, Any] = {"seed": 1, "data": data}
+    before = copy.deepcopy(tree)
+    wild = {"wild": 0.0} if kind == "contacts.ContactsConfig" else {}
+    assert UPGRADES[4](tree) == {"seed": 1, "data": {**data, **wild}}
+    assert tree == before
+
+
 @pytest.mark.parametrize("number", UPGRADES)
 @pytest.mark.parametrize(
     "tree", [{}, {"trainer": None}, {"trainer": 3}, {"trainer": {}}, {"data": "x", "device": []}, {"generation": 3}]

@@ -10,8 +10,8 @@ from unicodedata import normalize
 import pytest
 
 from cai import markup
+from cai.data.answers import ABSENT
 from cai.data.cases import Case, case_of_document, case_of_example, read_cases
-from cai.data.contacts.answers import ABSENT
 from cai.data.contacts.examples import Example, make_examples
 from cai.data.contacts.organisations import make_organisation
 from cai.data.contacts.tables import TRAINING_TABLES

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cai
-from cai.data.contacts.answers import ABSENT, parse_answer
+from cai.data.answers import ABSENT, parse_answer
 from cai.data.contacts.organisations import seeded_random
 from cai.data.contacts_file import ContactsFileConfig, make_example
 from cai.data.report import Report

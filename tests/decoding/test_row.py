@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given, settings
@@ -156,6 +157,18 @@ def test_of_two_stops_in_one_token_the_first_ends_the_text() -> None:
         assert text_of([b"abc"], *stop)[1] == ["a"]
 
 
+@pytest.mark.parametrize("stop", [["bcd", "c"], ["c", "bcd"]])
+def test_the_stop_that_is_complete_first_ends_the_text_also_if_another_began_before(stop: list[str]) -> None:
+    for said in ([b"abcd"], [b"ab", b"cd"], [b"a", b"b", b"c", b"d"]):
+        text, shown, rest = text_of(said, *stop)
+        assert ("".join(shown), rest, text.stopped) == ("ab", "", True)
+
+
+def test_a_stop_in_another_normal_form_is_found() -> None:
+    text, shown, _ = text_of(["우리나라".encode()], normalize("NFD", "나라"))
+    assert ("".join(shown), text.stopped) == ("우리", True)
+
+
 pieces = st.lists(st.sampled_from(SYLLABLES).map(str.encode), max_size=12).map(b"".join)
 stops = st.lists(st.text("ab가나", min_size=1, max_size=4), max_size=3)
 
@@ -173,12 +186,14 @@ def test_byte_by_byte_a_text_is_what_comes_before_the_stop_that_is_there_first(s
 
 @steady
 @given(pieces, stops, st.data())
-def test_however_it_is_cut_no_stop_and_no_broken_character_is_shown(
+def test_however_it_is_cut_the_same_is_shown_and_no_stop_and_no_broken_character(
     said: bytes, stop: list[str], data: st.DataObject
 ) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(said)), max_size=6)))
     parts = [said[a:b] for a, b in zip([0, *cuts], [*cuts, len(said)], strict=True)]
     text, shown, rest = text_of(parts, *stop)
+    byte_by_byte = text_of([bytes([byte]) for byte in said], *stop)
+    assert ("".join(shown) + rest, text.stopped) == ("".join(byte_by_byte[1]) + byte_by_byte[2], byte_by_byte[0].stopped)
     whole, so_far = said.decode(), ""
     for piece in [*shown, rest]:
         so_far += piece

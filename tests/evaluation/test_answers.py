@@ -9,8 +9,8 @@ from unicodedata import normalize
 
 import pytest
 
+from cai.data.answers import ABSENT, Answer
 from cai.data.cases import Case
-from cai.data.contacts.answers import ABSENT, Answer
 from cai.evaluation.answers import Judgement, repetition, score
 
 DOCUMENT = "가온병원\nTEL 02-2345-6789 (야간 031-222-3333)\n주소: 서울특별시 중구 강변로 135\n누리집은 https://gaon.example/ko입니다."

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
+from cai.data.answers import ABSENT
 from cai.data.cases import case_of_example
-from cai.data.contacts.answers import ABSENT
 from cai.data.contacts.examples import Example, make_examples
 from cai.data.contacts.organisations import make_organisation
 from cai.data.contacts.tables import TRAINING_TABLES, Tables

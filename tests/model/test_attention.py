@@ -75,6 +75,14 @@ def test_attention_weights_of_a_token_depend_on_no_later_one(family: str, option
 
 
 @every_case
+def test_more_ids_than_the_block_holds_are_refused(family: str, options: dict[str, object]) -> None:
+    model = build_random(family, block_size=16, **options)
+    model.attention(random_ids(2, 16))
+    with pytest.raises(ValueError, match=r"must be at most model\.block_size \(16\) long, but is 17"):
+        model.attention(random_ids(2, 17))
+
+
+@every_case
 def test_looking_changes_nothing_about_the_next_pass(family: str, options: dict[str, object]) -> None:
     model, ids = build_random(family, **options), random_ids(2, 16)
     before = model(ids)

@@ -11,9 +11,12 @@ from typing import Annotated
 from pydantic import Field
 
 from cai.data.base import DividedConfig, Document, fingerprint_of, source_of
+from cai.data.cases import Case, case_of_example
 from cai.data.contacts.examples import Example, make_examples
-from cai.data.contacts.organisations import make_organisation
+from cai.data.contacts.organisations import make_organisation, seeded_random
 from cai.data.contacts.tables import NOTICE, TRAINING_TABLES
+from cai.data.contacts.unseen.examples import unseen_examples
+from cai.data.contacts.wild import wild_tables
 from cai.data.corpus import Corpus
 from cai.data.report import Report
 from cai.markup import document_parts
@@ -27,6 +30,7 @@ class ContactsConfig(DividedConfig):
     samples: Annotated[int, Field(gt=0)]
     questions: Annotated[int, Field(gt=0)]
     seed: int
+    wild: Annotated[float, Field(ge=0, le=1)]
 
     @property
     def asks(self) -> bool:
@@ -47,6 +51,8 @@ class ContactsConfig(DividedConfig):
             val_ratio=self.val_ratio,
             fingerprint=fingerprint_of("contacts", source_of(Corpus), _source_fingerprint(), *decisive.items()),
             note=NOTICE,
+            unseen=_unseen_cases,
+            random_words=self.wild > 0,
             packing=self.packing,
             isolate=self.isolate,
             loss=self.loss,
@@ -61,11 +67,20 @@ class ContactsConfig(DividedConfig):
     def examples(self) -> Iterator[Example]:
         """All examples, organisation by organisation."""
         organisations = -(-self.samples // self.questions)
-        stream = itertools.chain.from_iterable(
-            make_examples(make_organisation(i, self.seed, TRAINING_TABLES), self.questions, self.seed, TRAINING_TABLES)
-            for i in range(organisations)
-        )
-        return itertools.islice(stream, self.samples)
+        return itertools.islice(itertools.chain.from_iterable(map(self._about, range(organisations))), self.samples)
+
+    def _about(self, index: int) -> list[Example]:
+        """The examples about one organisation, of the common world or of a wild one."""
+        rng = seeded_random("wild", self.seed, index)
+        if rng.random() >= self.wild:
+            organisation = make_organisation(index, self.seed, TRAINING_TABLES)
+            return make_examples(organisation, self.questions, self.seed, TRAINING_TABLES)
+        tables, seed = wild_tables(rng), rng.getrandbits(62)
+        return make_examples(make_organisation(0, seed, tables), self.questions, seed, tables)
+
+
+def _unseen_cases(count: int) -> list[Case]:
+    return [case_of_example(example) for example in unseen_examples(count)]
 
 
 def _source_fingerprint() -> str:

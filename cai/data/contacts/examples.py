@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from cai.data.contacts.answers import CONTACT_LABELS, Answer
+from cai.data.answers import CONTACT_LABELS, Answer
 from cai.data.contacts.organisations import Organisation, seeded_random
 from cai.data.contacts.tables import Tables
 
-UNANSWERABLE_SHARE: Final = 0.12
+UNANSWERABLE_SHARE: Final = 0.2
 
 ALL: Final = "all"
 """What a question asks for that wants every contact of the document."""
@@ -32,7 +32,7 @@ ASKED_WEIGHTS: Final[Mapping[str, int]] = {
 GENERAL_QUESTION_SHARE: Final = 0.6
 """How often a question has a general wording, with one of the field's nouns, instead of one of the field's own."""
 
-CONTACT_SHARE: Final = 0.5
+CONTACT_SHARE: Final = 0.75
 """How often a contact field that is not asked for stands in the document all the same."""
 
 CONTEXT_FIELDS: Final = ("hours", "department", "service")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from cai.data.contacts import fields, kinds, places, wordings
-from cai.data.contacts.fields import FieldWords
 from cai.data.contacts.kinds import Kind, NamePart
 from cai.data.contacts.places import City, Region
 from cai.data.contacts.wordings import Layout
+from cai.data.contacts.words import FieldWords
 
 NOTICE: Final = (
     "모든 기관, 번호, 주소는 생성된 가상의 자료이며 번호는 우연히 실제로 쓰이는 것일 수 있으니 전화하지 마십시오. "

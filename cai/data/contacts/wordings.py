@@ -57,6 +57,14 @@ GENERAL_QUESTIONS: Final = (
     "{name}에 문의하려고 해요. {noun}{subject} 뭔가요?",
     "문서에서 {name} {noun} 찾아 주세요.",
     "여기 {noun} 알려 주세요.",
+    "{name} {noun} 있어요?",
+    "{name}, {noun}{subject} 뭔지 알려 주실래요?",
+    "{noun}요. {name} 거요.",
+    "이 문서에 나온 {name} {noun}{subject} 뭐죠?",
+    "{name} 방문하려고 하는데 {noun} 부탁해요",
+    "안녕하세요, {name} {noun} 문의드립니다.",
+    "{name}{topic} {noun}{subject} 어떻게 되죠?",
+    "{noun} 하나만 찾아 주세요. {name}",
 )
 
 ALL_QUESTIONS: Final = (

@@ -12,8 +12,8 @@ import unicodedata
 import phonenumbers
 import pytest
 
+from cai.data.answers import ABSENT, Answer, parse_answer, well_formed
 from cai.data.contacts import tables
-from cai.data.contacts.answers import ABSENT, Answer, parse_answer, well_formed
 from cai.data.contacts.examples import ALL, Example, make_examples
 from cai.data.contacts.organisations import Organisation, make_organisation
 from cai.data.contacts.tables import TRAINING_TABLES, Tables

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from cai.data.contacts.answers import well_formed
+from cai.data.answers import well_formed
 from cai.data.contacts.examples import Example, make_examples
 from cai.data.contacts.organisations import Organisation, make_organisation
 from cai.data.contacts.tables import TRAINING_TABLES, Tables

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from cai.data.contacts.fields import FieldWords
+from cai.data.contacts.words import FieldWords
 
 FIELDS: Final[Mapping[str, FieldWords]] = {
     "tel": FieldWords(

@@ -1,0 +1,55 @@
+"""Random syllables, letters and signs: what wild worlds are made of."""
+
+from __future__ import annotations
+
+import functools
+import random
+from typing import Final
+
+from cai.data.contacts.tables import TRAINING_TABLES
+
+CONSONANTS, VOWELS, DIGITS = "bcdfghjklmnprstvwyz", "aeiou", "0123456789"
+
+RESERVED: Final = frozenset("▷◆◇→【】★「」●☞〔〕○‖※📞☏📍🌐✉📧⏰🕘📠")
+"""Signs of the world that models are judged by: no training world has them."""
+
+
+@functools.cache
+def common_syllables() -> str:
+    """The 2,350 Hangul syllables of KS X 1001, which is nearly all that is ever written."""
+    return "".join(char for char in map(chr, range(ord("가"), ord("힣") + 1)) if len(char.encode("euc_kr", "ignore")) == 2)
+
+
+@functools.cache
+def familiar_syllables() -> str:
+    """Syllables as often as the names of the other training worlds have them."""
+    return "".join(part.hangul for part in (*TRAINING_TABLES.name_heads, *TRAINING_TABLES.name_tails))
+
+
+def syllable(rng: random.Random) -> str:
+    return rng.choice(common_syllables() if rng.random() < 0.4 else familiar_syllables())
+
+
+def word(rng: random.Random, least: int, most: int) -> str:
+    return "".join(syllable(rng) for _ in range(rng.randint(least, most)))
+
+
+def latin(rng: random.Random) -> str:
+    letters = "".join(rng.choice(CONSONANTS) + rng.choice(VOWELS) for _ in range(rng.randint(1, 4)))
+    return letters + rng.choice(("", "", "n", "ng", "l", "k", "m"))
+
+
+@functools.cache
+def signs() -> tuple[str, ...]:
+    """Bullets and other marks: plain ones, and arrows, shapes, symbols and pictures of Unicode."""
+    blocks = ((0x2190, 0x21FF), (0x25A0, 0x25FF), (0x2600, 0x267F), (0x2700, 0x27BF), (0x1F4A0, 0x1F5FF), (0x2460, 0x2473))
+    pictures = [chr(code) for first, last in blocks for code in range(first, last + 1) if chr(code) not in RESERVED]
+    return (*"-*•·#+~=@:" * 20, *("##", ">>", "--", "1.", "=>") * 8, *pictures)
+
+
+def sign(rng: random.Random) -> str:
+    return rng.choice(signs()) if rng.random() < 0.7 else ""
+
+
+def some_digits(rng: random.Random, share: float) -> str:
+    return "".join(rng.choice(DIGITS) for _ in range(rng.randint(1, 4))) if rng.random() < share else ""

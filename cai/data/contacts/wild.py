@@ -1,0 +1,226 @@
+"""Worlds of random syllables, letters and signs, one for each organisation: nothing in them can be learned by heart.
+
+A model that has only ever copied names out of fifty syllables copies no other. Here a name may have any common syllable, a
+number any grouping, a label any spelling, so that what is learned is to copy.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from cai.data.contacts.fields import FIELDS
+from cai.data.contacts.kinds import Kind, NamePart
+from cai.data.contacts.noise import DIGITS, latin, sign, signs, some_digits, word
+from cai.data.contacts.places import City
+from cai.data.contacts.tables import TRAINING_TABLES, Tables
+from cai.data.contacts.wordings import Layout
+from cai.data.contacts.words import FieldWords
+
+ENDINGS: Final = ("kr", "co.kr", "or.kr", "go.kr", "com", "org", "net", "example", "info", "ac.kr", "io", "de", "co.jp")
+NAME_ENDS: Final = (
+    "센터",
+    "병원",
+    "청",
+    "사무소",
+    "학교",
+    "회",
+    "관",
+    "원",
+    "소",
+    "재단",
+    "연합회",
+    "본부",
+    "지사",
+    "마을",
+    "",
+)
+PLACE_ENDS: Final = (("시", "도", "특별시", "광역시"), ("구", "군", "시", "읍"), ("로", "길", "대로", "번길", "동"))
+OFFICES: Final = ("과", "실", "팀", "부", "센터", "처", "국", "창구")
+WORKS: Final = ("상담", "접수", "안내", "발급", "신고", "교육", "관리", "지원", "판매", "예약")
+MARKS: Final = (":", "=", "|", "~", "...", "/", "–", ">", "=>", "//", "·", ",", "", "", "")
+BRACKETS: Final = (
+    ("(", ")"),
+    ("[", "]"),
+    ("<", ">"),
+    ("{{", "}}"),
+    ("'", "'"),
+    ("《", "》"),
+    ("〈", "〉"),
+    ("*", "*"),
+    ("", ""),
+)
+JOINTS: Final = ("\n", "\n", "\n", "\n", "\n\n", " ", ", ", " / ", " | ", "; ", " · ", "  ")
+BEFORE: Final = ("종합", "직통", "일반", "민원", "기본", "현재", "우리", "본점", "본사", "정식", "해당")
+AFTER: Final = ("정보", "란", "항목", "(대표)", "(공식)", "(현재)", "*", "!", "1", "no.", "Info")
+PARTICLES: Final = ("은 ", "는 ", ": ", " ", "이 ", "(은)는 ", "으로는 ", "란에는 ", ", ", "도 ")
+CLOSINGS: Final = (
+    "입니다.",
+    "이에요.",
+    "예요.",
+    "임.",
+    "입니다!",
+    "이오니 참고 바랍니다.",
+    "(으)로 되어 있습니다.",
+    "이라고 합니다.",
+)
+TIES: Final = ("번", "번으로", "로", "에", "에서", "을", "를", "으로", "까지", "번에", "와", "번을")
+ASKING: Final = (
+    "?",
+    "은요?",
+    " 줘",
+    " 주세요",
+    " 좀",
+    " 알려 줄래요?",
+    " 가르쳐 주세요.",
+    " 보여 주세요",
+    " 뭐지?",
+    "...",
+    " please",
+)
+
+NO_SHAPE: Final = frozenset({"fax", "second_tel", "department", "service"})
+"""Fields that only their label tells from another: it stays one that says what it is. The other number is the telephone."""
+
+
+def wild_tables(rng: random.Random) -> Tables:
+    """A world for one organisation. What answers say is worded as in every training world."""
+    stem = NamePart(_phrase(rng), latin(rng))
+    city = City(word(rng, 1, 2), "", word(rng, 1, 2), _number(rng), _address(rng), (word(rng, 1, 3),))
+    kind = Kind(_name(rng), latin(rng), "abroad", (_hours(rng),), (_office(rng),), (_work(rng),))
+    return replace(
+        TRAINING_TABLES,
+        cities=(city,),
+        kinds=(kind,),
+        name_heads=(stem,),
+        name_tails=(NamePart("", ""),),
+        web_patterns=(_web(rng),),
+        domain_patterns=(
+            rng.choice(("{stem}.", "{kind}.{stem}.", "{stem}-{kind}.", "{stem}{kind}.")) + rng.choice(ENDINGS),
+        ),
+        mailboxes=(latin(rng) + some_digits(rng, 0.3),),
+        layouts=(_layout(rng),),
+        fields={field: _words(rng, field, words) for field, words in FIELDS.items()},
+        general_questions=_questions(rng),
+    )
+
+
+def _ending(rng: random.Random) -> str:
+    """What a web address ends in."""
+    return rng.choice(ENDINGS) if rng.random() < 0.5 else rng.choice(("", latin(rng) + ".")) + latin(rng)
+
+
+def _phrase(rng: random.Random) -> str:
+    """One or two words, mostly Hangul."""
+    one = word(rng, 1, 3) if rng.random() < 0.85 else latin(rng).title() + some_digits(rng, 0.3)
+    return f"{one} {word(rng, 1, 2)}" if rng.random() < 0.2 else one
+
+
+def _name(rng: random.Random) -> str:
+    before = rng.choice(("", "", "", "", "", "주{country} ", "{city} ", "{city}", "(주)", "(사)"))
+    after = rng.choice(("", "", "", "", "", "", " {city}점", " 제1분원", f" {word(rng, 2, 2)}지소", f"({word(rng, 1, 3)})"))
+    return before + "{stem}" + rng.choice(NAME_ENDS) + after
+
+
+def _address(rng: random.Random) -> str:
+    """A pattern with ``{street}``, ``{number}`` and ``{city}``, Korean order or not."""
+    if rng.random() < 0.2:
+        return rng.choice(
+            ("{street} {number}, {city}", "{number} {street}, {city}", "{number}-1 {street}, {city} 10{number}")
+        )
+    ends = [rng.choice(each) for each in PLACE_ENDS]
+    pieces = ["{city}" + ends[0], word(rng, 1, 2) + ends[1], "{street}" + ends[2]]
+    number = rng.choice(
+        ("{number}", "{number}", "{number}-" + rng.choice("123456789"), "{number}번길 1" + rng.choice(DIGITS))
+    )
+    more = rng.choice(
+        ("", "", "", "", "", f" ({word(rng, 1, 3)}동)", f", {rng.choice('123456789')}층", f" {word(rng, 1, 3)}빌딩")
+    )
+    return " ".join([*pieces[rng.randint(0, 1) :], number]) + more
+
+
+def _number(rng: random.Random) -> str:
+    """A pattern of a telephone number: groups of digits."""
+    start = rng.choice(("02", "0##", "0##", "0##", "1###", "+##", "+##-#", "+1-###", "070", "+###-##"))
+    sizes = [rng.choice((3, 4)), 4] if rng.random() < 0.75 else [rng.randint(2, 3) for _ in range(rng.randint(1, 3))]
+    return "-".join([start, *("#" * size for size in sizes[:1] * (start == "1###") or sizes)])
+
+
+def _hours(rng: random.Random) -> str:
+    days = rng.choice(("평일", "매일", "월~금", "화~토", "주중", "연중", "월~토", "Mon-Fri"))
+    opens, closes = rng.randint(6, 11), rng.randint(15, 23)
+    form = rng.choice(
+        ("{a}~{b}시", "{a}시~{b}시", "{a:02}:00~{b}:30", "오전 {a}시부터 오후 {c}시까지", "{a}:30-{b}:00", "{a}-{b}시")
+    )
+    return f"{days} {form.format(a=opens, b=closes, c=closes - 12)}"
+
+
+def _office(rng: random.Random) -> str:
+    return word(rng, 1, 2) + rng.choice(OFFICES)
+
+
+def _work(rng: random.Random) -> str:
+    return f"{word(rng, 1, 2)} {rng.choice(WORKS)}"
+
+
+def _web(rng: random.Random) -> str:
+    start = rng.choice(("https://www.", "https://", "http://www.", "http://", "https://" + latin(rng)[:3] + "."))
+    end = rng.choice(("", "", "", "/", f"/{latin(rng)}", f"/{latin(rng)[:2]}/", f"/{latin(rng)}{some_digits(rng, 0.5)}.do"))
+    return start + "{domain}" + end
+
+
+def _layout(rng: random.Random) -> Layout:
+    """Bullets, brackets and signs at random; a quarter of the documents is in prose."""
+    opening_bullet, bullet, mark = sign(rng), sign(rng), rng.choice((*MARKS, rng.choice(signs()), rng.choice(signs())))
+    left, right = rng.choice(BRACKETS)
+    opening = f"{opening_bullet} {left}{{name}}{right} {rng.choice(('', '', opening_bullet, word(rng, 1, 3)))}".strip()
+    joint = rng.choice(JOINTS)
+    if rng.random() < 0.25:
+        return Layout(f"{opening}{rng.choice(('', '.', ':', '입니다.'))}", "{sentence}", rng.choice((" ", "\n")))
+    left, right = rng.choice(BRACKETS)
+    label = left + rng.choice(("{label}", "{label}", "{label}", "{sign}")) + right
+    blank = rng.choice((" ", " ", "", "\t"))
+    item = rng.choice(
+        (f"{label}{mark}{blank or ' '}{{value}}", f"{label} {mark} {{value}}", f"{{value}} {mark or '|'} {label}")
+    )
+    return Layout(opening, f"{bullet} {item}".strip(), joint)
+
+
+def _words(rng: random.Random, field: str, words: FieldWords) -> FieldWords:
+    """The field's wordings, its labels spelled at random, in prose too."""
+    stems = (*words.labels, *words.signs)
+    labels = tuple(_label(rng, field, stems) for _ in range(2))
+    sentences = tuple(_sentence(rng, label) for label in labels)
+    nouns = tuple(_label(rng, field, words.nouns, plain=True) for _ in words.nouns[:3])
+    known = rng.sample(words.sentences, min(2, len(words.sentences)))
+    return replace(words, labels=labels, signs=labels, sentences=(*sentences, *known), nouns=(*nouns, *words.nouns))
+
+
+def _label(rng: random.Random, field: str, stems: Sequence[str], *, plain: bool = False) -> str:
+    stem = rng.choice(stems)
+    if not plain and field not in NO_SHAPE and rng.random() < 0.4:
+        return rng.choice((word(rng, 1, 4), latin(rng).title(), f"{word(rng, 1, 2)} {word(rng, 1, 2)}", rng.choice(signs())))
+    chance = rng.random()
+    if chance < 0.35:
+        return f"{rng.choice((*BEFORE, word(rng, 1, 3)))}{rng.choice((' ', ''))}{stem}"
+    if chance < 0.6 and not plain:
+        return f"{stem}{rng.choice((' ', ''))}{rng.choice((*AFTER, word(rng, 1, 2)))}"
+    return stem
+
+
+def _sentence(rng: random.Random, label: str) -> str:
+    """Prose around a value, which ends wherever words that nobody knows go on."""
+    filler = rng.choice(
+        ("", "", f"{word(rng, 1, 4)} ", f"{word(rng, 1, 3)} {word(rng, 1, 3)} ", "참고로 ", "또한 ", "그리고 ")
+    )
+    after = rng.choice(CLOSINGS) if rng.random() < 0.5 else f"{rng.choice(TIES)} {word(rng, 1, 4)} {word(rng, 1, 4)}."
+    return f"{filler}{label}{rng.choice(PARTICLES)}{{value}}{after}"
+
+
+def _questions(rng: random.Random) -> tuple[str, ...]:
+    asks = tuple(f"{{name}}{rng.choice((' ', '의 ', ', '))}{{noun}}{rng.choice(ASKING)}" for _ in range(4))
+    noise = tuple(f"{word(rng, 1, 4)} {{name}} {word(rng, 1, 3)} {{noun}} {word(rng, 1, 4)}" for _ in range(2))
+    turned = f"{{noun}}{rng.choice(ASKING)} {word(rng, 1, 3)} {{name}}"
+    return (*asks, *noise, turned, *rng.sample(TRAINING_TABLES.general_questions, 4))
