@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import functools
 import random
+from string import ascii_lowercase
 from typing import Final
 
 from cai.data.contacts.tables import TRAINING_TABLES
 
-CONSONANTS, VOWELS, DIGITS = "bcdfghjklmnprstvwyz", "aeiou", "0123456789"
+CONSONANTS, VOWELS, DIGITS, LETTERS = (
+    "bcdfghjklmnprstvwyz",
+    ("a", "e", "i", "o", "u", "eo", "ai", "yu"),
+    "0123456789",
+    ascii_lowercase,
+)
 
 RESERVED: Final = frozenset("▷◆◇→【】★「」●☞〔〕○‖※📞☏📍🌐✉📧⏰🕘📠")
 """Signs of the world that models are judged by: no training world has them."""
@@ -35,6 +41,9 @@ def word(rng: random.Random, least: int, most: int) -> str:
 
 
 def latin(rng: random.Random) -> str:
+    """A made-up word in small letters: easy to say, or any letters."""
+    if rng.random() < 0.3:
+        return "".join(rng.choice(LETTERS) for _ in range(rng.randint(2, 8)))
     letters = "".join(rng.choice(CONSONANTS) + rng.choice(VOWELS) for _ in range(rng.randint(1, 4)))
     return letters + rng.choice(("", "", "n", "ng", "l", "k", "m"))
 

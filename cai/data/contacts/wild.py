@@ -19,7 +19,7 @@ from cai.data.contacts.tables import TRAINING_TABLES, Tables
 from cai.data.contacts.wordings import Layout
 from cai.data.contacts.words import FieldWords
 
-ENDINGS: Final = ("kr", "co.kr", "or.kr", "go.kr", "com", "org", "net", "example", "info", "ac.kr", "io", "de", "co.jp")
+ENDINGS: Final = ("kr", "co.kr", "or.kr", "go.kr", "com", "org", "net", "info", "ac.kr", "io", "de", "co.jp")
 NAME_ENDS: Final = (
     "센터",
     "병원",
@@ -108,8 +108,11 @@ def wild_tables(rng: random.Random) -> Tables:
 
 
 def _ending(rng: random.Random) -> str:
-    """What a web address ends in."""
-    return rng.choice(ENDINGS) if rng.random() < 0.5 else rng.choice(("", latin(rng) + ".")) + latin(rng)
+    """What a web address ends in: one to three parts, so that none is known to be the last."""
+    known = rng.choice(ENDINGS)
+    return rng.choice(
+        (known, known, f"{known}.{latin(rng)}", latin(rng), f"{latin(rng)}.{latin(rng)}", f"{latin(rng)}.{known}")
+    )
 
 
 def _phrase(rng: random.Random) -> str:
@@ -166,26 +169,28 @@ def _work(rng: random.Random) -> str:
 
 
 def _web(rng: random.Random) -> str:
-    start = rng.choice(("https://www.", "https://", "http://www.", "http://", "https://" + latin(rng)[:3] + "."))
-    end = rng.choice(("", "", "", "/", f"/{latin(rng)}", f"/{latin(rng)[:2]}/", f"/{latin(rng)}{some_digits(rng, 0.5)}.do"))
-    return start + "{domain}" + end
+    start = rng.choice(("https://www.", "https://", "http://www.", "http://", f"https://{latin(rng)[:3]}."))
+    if rng.random() < 0.45:
+        return start + "{domain}"
+    path = "/".join(latin(rng) + some_digits(rng, 0.2) for _ in range(rng.randint(1, 2)))
+    return f"{start}{{domain}}/{path}{rng.choice(('', '', '', '/', '.do', '.html', '?' + latin(rng)))}"
 
 
 def _layout(rng: random.Random) -> Layout:
     """Bullets, brackets and signs at random; a quarter of the documents is in prose."""
-    opening_bullet, bullet, mark = sign(rng), sign(rng), rng.choice((*MARKS, rng.choice(signs()), rng.choice(signs())))
+    opening_sign, bullet = sign(rng), sign(rng)
     left, right = rng.choice(BRACKETS)
-    opening = f"{opening_bullet} {left}{{name}}{right} {rng.choice(('', '', opening_bullet, word(rng, 1, 3)))}".strip()
-    joint = rng.choice(JOINTS)
+    opening = f"{opening_sign} {left}{{name}}{right} {rng.choice(('', '', opening_sign, word(rng, 1, 3)))}".strip()
     if rng.random() < 0.25:
-        return Layout(f"{opening}{rng.choice(('', '.', ':', '입니다.'))}", "{sentence}", rng.choice((" ", "\n")))
+        after = rng.choice(("", ".", ":", "입니다.", f" {word(rng, 1, 4)} {word(rng, 1, 3)}."))
+        return Layout(opening + after, "{sentence}", rng.choice((" ", "\n")))
+    mark = rng.choice((*MARKS, rng.choice(signs()), rng.choice(signs())))
     left, right = rng.choice(BRACKETS)
     label = left + rng.choice(("{label}", "{label}", "{label}", "{sign}")) + right
-    blank = rng.choice((" ", " ", "", "\t"))
-    item = rng.choice(
-        (f"{label}{mark}{blank or ' '}{{value}}", f"{label} {mark} {{value}}", f"{{value}} {mark or '|'} {label}")
-    )
-    return Layout(opening, f"{bullet} {item}".strip(), joint)
+    value = rng.choice(("{value}",) * 5 + ('"{value}"', "'{value}'", "<{value}>", "`{value}`", "({value})", "[{value}]"))
+    blank = rng.choice((" ", " ", "", "\t")) if mark or right else " "
+    item = rng.choice((f"{label}{mark}{blank}{value}", f"{label} {mark} {value}", f"{value}{blank}{mark or '|'} {label}"))
+    return Layout(opening, f"{bullet}{rng.choice((' ', ' ', ''))}{item}".strip(), rng.choice(JOINTS))
 
 
 def _words(rng: random.Random, field: str, words: FieldWords) -> FieldWords:
