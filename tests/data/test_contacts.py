@@ -14,7 +14,7 @@ from cai.data.report import Report
 from cai.markup import ANSWER, ANSWER_END, ANSWER_START, DOC, DOC_END, QUESTION, QUESTION_END, Tag, plain_text
 from tests.data.options import ROWS
 
-OPTIONS = ROWS | {"samples": 900, "questions": 3, "seed": 1337, "split": "hash", "val_ratio": 0.2}
+OPTIONS = ROWS | {"samples": 900, "questions": 3, "seed": 1337, "wild": 0.5, "split": "hash", "val_ratio": 0.2}
 
 
 def config(**changed: object) -> ContactsConfig:
@@ -66,6 +66,7 @@ def test_the_fingerprint_tells_every_option() -> None:
     changes: list[dict[str, object]] = [
         {},
         {"samples": 901},
+        {"wild": 0.6},
         {"questions": 2},
         {"seed": 1},
         {"split": "tail"},

@@ -13,7 +13,7 @@ from cai.data.answers import CONTACT_LABELS, Answer
 from cai.data.contacts.organisations import Organisation, seeded_random
 from cai.data.contacts.tables import Tables
 
-UNANSWERABLE_SHARE: Final = 0.2
+UNANSWERABLE_SHARE: Final = 0.3
 
 ALL: Final = "all"
 """What a question asks for that wants every contact of the document."""

@@ -134,7 +134,10 @@ def _address(rng: random.Random) -> str:
             ("{street} {number}, {city}", "{number} {street}, {city}", "{number}-1 {street}, {city} 10{number}")
         )
     ends = [rng.choice(each) for each in PLACE_ENDS]
-    pieces = ["{city}" + ends[0], word(rng, 1, 2) + ends[1], "{street}" + ends[2]]
+    district = word(rng, 1, 2)
+    # Many a road has its name from the town it runs through: what follows a word is then not always the same.
+    road = rng.choice(("{street}", "{street}", f"{district}{rng.choice(('', '', word(rng, 1, 2)))}"))
+    pieces = ["{city}" + ends[0], district + ends[1], road + ends[2]]
     number = rng.choice(
         ("{number}", "{number}", "{number}-" + rng.choice("123456789"), "{number}번길 1" + rng.choice(DIGITS))
     )
