@@ -28,6 +28,11 @@ from cai.tokens.learned import learn_tokenizer
 from cai.tokens.shards import build_shards
 
 WARMUP = 10
+PLAIN = [
+    *("model=gpt2", "model.block_size=256", "optimizer=adamw", "schedule=cosine", "trainer.batch_size=8"),
+    *("data.packing=stream", "data.loss=all", "tokenizer.vocab_size=2048"),
+]
+"""Small, plain and quick steps, in which a loop's own costs show most."""
 
 
 def main() -> None:
@@ -38,7 +43,7 @@ def main() -> None:
     options = parser.parse_args()
     steps = options.steps + WARMUP
     cadences = ["trainer.eval_every=0", "trainer.save_every=0", "trainer.sample_every=0", "trainer.samples=0"]
-    fixed = [f"trainer.max_steps={steps}", "trainer.eval_max_tokens=256", "device=cpu", *cadences]
+    fixed = [f"trainer.max_steps={steps}", "trainer.eval_max_tokens=256", "device=cpu", *cadences, *PLAIN]
     config = cai.compose([*fixed, *options.overrides])
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder)

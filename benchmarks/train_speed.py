@@ -25,7 +25,7 @@ from cai.model.base import IGNORE_INDEX
 from cai.plan import flops_per_token
 from cai.trainer.update import Updater
 
-FOUNDING = ["model=gpt2_cai", "optimizer.lr=3e-4", "trainer.batch_size=16", "device=cpu"]
+FOUNDING = ["model=gpt2_cai", "optimizer=adamw", "optimizer.lr=3e-4", "trainer.batch_size=16", "device=cpu"]
 
 
 class RandomTokens:

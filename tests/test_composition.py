@@ -32,11 +32,11 @@ def test_without_overrides_the_config_is_what_the_yamls_say() -> None:
     config = compose()
     kinds = {name: type(getattr(config, name)).__name__ for name in ("model", "data", "tokenizer", "optimizer", "schedule")}
     assert kinds == {
-        "model": "GPT2Config",
+        "model": "ModernConfig",
         "data": "ContactsConfig",
         "tokenizer": "BPEConfig",
-        "optimizer": "AdamWConfig",
-        "schedule": "CosineConfig",
+        "optimizer": "MuonConfig",
+        "schedule": "LinearConfig",
     }
     assert (config.name, config.seed, config.output_dir) == ("run", 1337, "outputs")
     assert isinstance(config.optimizer.betas, tuple)
@@ -115,7 +115,7 @@ def test_what_is_typed_is_stronger_than_an_experiment() -> None:
     ("overrides", "parts"),
     [
         ("trainer.max_step=3", ["`trainer.max_step`", "TrainerConfig", "Did you mean trainer.max_steps?"]),
-        ("model.n_layers=3", ["`model.n_layers`", "GPT2Config", "Did you mean model.n_layer?"]),
+        ("model=gpt2 model.n_layers=3", ["`model.n_layers`", "GPT2Config", "Did you mean model.n_layer?"]),
         ("++model.n_layers=3", ["`model.n_layers`", "Did you mean model.n_layer?"]),
         ("n_layer=3", ["`n_layer`", "Did you mean model.n_layer?"]),
         ("modle.n_layer=3", ["`modle", "Did you mean model"]),
@@ -150,7 +150,7 @@ def test_what_is_typed_is_stronger_than_an_experiment() -> None:
         ("model=gpt2,gpt2_mini", ["`model`", "one value", "gpt2,gpt2_mini", "add -m"]),
         ("seed=range(1,4)", ["`seed`", "one value", "range(1,4)", "add -m"]),
         (
-            "model.n_head=4 model.n_embd=101",
+            "model=gpt2 model.n_head=4 model.n_embd=101",
             ["model.n_embd", "a multiple of model.n_head (4)", "but is 101", "Try 100 or 104."],
         ),
         ("trainer.max_steps=9 trainer.max_epochs=2", ["trainer.max_steps and trainer.max_epochs", "9 and 2.0", "to null"]),

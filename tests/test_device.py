@@ -79,7 +79,7 @@ def test_weights_are_double_for_fp64_alone(precision: str, dtype: torch.dtype) -
 
 
 def test_a_run_in_double_precision_is_double_from_end_to_end(scratch: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = train_tiny("device.precision=fp64")
+    run = train_tiny("model=gpt2", "optimizer=adamw", "device.precision=fp64")
     for name in ("last", "best"):
         checkpoint = load_checkpoint(run / "checkpoints" / f"{name}.safetensors")
         assert {tensor.dtype for tensor in checkpoint.model.values()} == {torch.float64}

@@ -156,7 +156,7 @@ def test_gradient_flows_through_what_stays_alone(dtype: torch.dtype) -> None:
 
 def gpt2_config(dropout: float) -> GPT2Config:
     shape = ("n_layer=2", "n_head=2", "n_embd=16", "block_size=12", f"dropout={dropout}")
-    config = cai.compose([f"model.{option}" for option in shape]).model
+    config = cai.compose(["model=gpt2", *(f"model.{option}" for option in shape)]).model
     assert isinstance(config, GPT2Config)
     return config
 

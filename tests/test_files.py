@@ -178,6 +178,8 @@ def test_on_a_disk_that_is_full_the_checkpoint_before_it_stays(
 ) -> None:
     large = (
         *TEN_STEPS,
+        "model=gpt2",
+        "optimizer=adamw",
         "model.n_embd=128",
         "trainer.save_every=2",
     )  # 3 MB in `last`, as much while its successor is written, 1 MB in `best`

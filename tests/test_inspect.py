@@ -15,7 +15,7 @@ from cai.tokenizer.base import Tokenizer
 from tests.conftest import TINY, run_directories, train_tiny
 from tests.tokenizer.layouts import gpt2
 
-CONTACTS = ("data.samples=120", "data.val_ratio=0.2")
+CONTACTS = tuple(override for override in TINY if override.startswith("data."))
 COLOUR = "\x1b["
 
 

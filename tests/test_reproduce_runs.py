@@ -36,7 +36,7 @@ def test_a_run_copied_to_another_folder_is_repeated_there(
     [
         (["optimizer.lr=1"], ["`optimizer.lr` must stay 0.004 as in the run, but is 1"]),
         (["trainer.max_steps=9", "seed=3"], ["`trainer.max_steps` must stay", "`seed` must stay"]),
-        (["schedule=linear"], ["`schedule` must be left out"]),
+        (["schedule=cosine"], ["`schedule` must be left out"]),
         (["data.pth=x"], ["`data.pth`"]),
         (["reproduce.chek_only=true"], ["Did you mean reproduce.check_only?"]),
         (["reproduce.tolerance=-1"], ["`reproduce.tolerance` must be at least 0"]),
@@ -57,9 +57,19 @@ def test_what_reproduce_does_not_take_is_one_message(
 @pytest.fixture
 def saved(scratch: Path) -> Path:
     """A run as far as these mistakes look at it."""
-    cai.save_config(cai.compose(list(TINY)), scratch / "config.yaml")
+    cai.save_config(cai.compose([*TINY, "optimizer.lr=0.004"]), scratch / "config.yaml")
     (scratch / "run.json").write_text('{"status": "finished"}')
     return scratch
+
+
+@pytest.mark.parametrize("word", ["--verbose", "-m", "nonsense", "seed=3", "reproduce.tolerance=x", "reproduce.chek=1"])
+def test_reproduce_takes_a_directory_and_its_own_options_alone(
+    word: str, saved: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cai.train.train", lambda config, run: pytest.fail("training began"))
+    assert main(["reproduce", str(saved), word]) == 2
+    assert word.partition("=")[0] in capsys.readouterr().err
+    assert not (saved / "outputs").exists()
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_the_remedy_for_damaged_checkpoints_works(cut: Path, capsys: pytest.Capt
         (["trainer.max_steps=9"], ["`trainer.max_steps` may only be raised, but was 10 and is 9", "more than 10"]),
         (["name=other"], ["`name` must stay run"]),
         (["trainer.log_evry=1"], ["`trainer.log_evry`", "no such option", "Did you mean trainer.log_every?"]),
-        (["schedule=linear", "model=gpt2"], ["`schedule` must be left out", "`model` must be left out"]),
+        (["schedule=cosine", "model=gpt2"], ["`schedule` must be left out", "`model` must be left out"]),
         (["device.threads=1,2"], ["`device.threads` must be given one value"]),
         (["~schedule"], ["`schedule` must be given one value"]),
         (["-m", "trainer.log_every=1"], ["`-m`", "resume"]),
@@ -166,7 +166,7 @@ def test_the_remedy_for_damaged_checkpoints_works(cut: Path, capsys: pytest.Capt
         (["trainer.log_every=0"], ["`trainer.log_every` must be greater than 0"]),
         (["trainer.micro_batch_size=3"], ["trainer.micro_batch_size must divide trainer.batch_size (4)"]),
         (["nonsense", "--quick"], ["`nonsense`", "`--quick`"]),
-        (["optimizer.lr=0.1", "trainer.log_evry=1", "schedule=linear"], ["`trainer.log_evry`", "`schedule`"]),
+        (["optimizer.lr=0.1", "trainer.log_evry=1", "schedule=cosine"], ["`trainer.log_evry`", "`schedule`"]),
     ],
 )
 def test_what_would_make_it_another_run_is_refused_in_one_message(
@@ -197,7 +197,7 @@ def test_the_directory_of_a_stranger_runs_no_code(
 ) -> None:
     for place in (cut / "evil.py", Path("evil.py")):
         place.write_text("raise SystemExit('imported')")
-    text = (cut / "config.yaml").read_text().replace("cai.schedule.cosine.CosineConfig", target)
+    text = re.sub(r"cai\.schedule\.\w+\.\w+", target, (cut / "config.yaml").read_text())
     assert target in text
     (cut / "config.yaml").write_text(text)
     assert f"must name a class of a trusted package (cai), but is {target}" in refused(capsys, cut)

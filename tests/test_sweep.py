@@ -112,8 +112,14 @@ def test_a_sweep_that_the_sweeper_cannot_expand_is_one_message() -> None:
         (["seed=1,2", "optimizer.lr=1e-3,fast"], ["`optimizer.lr` must be a number, but is 'fast'."]),
         (["experiment=cai_m4,null"], ["`experiment`"]),
         (["seed=1,2", "schedule=cosine,linar"], ["`schedule`", "but is linar", "Did you mean linear?"]),
-        (["model.n_embd=16,30", "model.n_head=2,4"], ["multiple of model.n_head (4), but is 30. Try 28 or 32."]),
-        (["model.n_head=2,3", "model.n_embd=16,32"], ["(3), but is 16. Try 15 or 18.", "(3), but is 32. Try 30 or 33."]),
+        (
+            ["model=gpt2", "model.n_embd=16,30", "model.n_head=2,4"],
+            ["multiple of model.n_head (4), but is 30. Try 28 or 32."],
+        ),
+        (
+            ["model=gpt2", "model.n_head=2,3", "model.n_embd=16,32"],
+            ["(3), but is 16. Try 15 or 18.", "(3), but is 32. Try 30 or 33."],
+        ),
         (["seed=1,2,3", "trainer.max_step=1"], ["`trainer.max_step`"]),
         (["seed=1,2", "device=cpu,cuda"], ["`device.type`", "but is cuda"]),
         (["seed=1,2", "data=text", "data.path=nowhere.txt"], ["data.path must name", "but nowhere.txt does not exist"]),

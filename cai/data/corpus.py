@@ -82,7 +82,11 @@ class Corpus:
             yield from (part for part in document.parts if not isinstance(part, Tag))
 
     def prompts(self, count: int) -> list[Prompt]:
-        """What to sample from: questions of ``count`` validation documents, each of another key; else one empty start."""
+        """What to sample from: unseen questions, or those of ``count`` validation documents, each of another key; else one
+        empty start.
+        """
+        if self.unseen is not None:
+            return [Prompt(case.question, case.prompt) for case in self.unseen(count)]
         prompts: dict[str | None, Prompt] = {}
         for document, side in self._divide(Report()) if count else ():
             if side == "train":

@@ -27,7 +27,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, dropout: Dropout | None = None, cont
     mask, watched = (None, None) if context is None else (context.mask, context.watched)
     drops = dropout is not None and dropout.training and dropout.p > 0
     T, S = q.shape[-2], k.shape[-2]
-    short = S <= SHORT and q.device.type == "cpu"
+    short = 1 < T == S <= SHORT and q.device.type == "cpu"
     # The fused kernels draw dropout from a global state, which knows nothing of (seed, step, sequence).
     if not drops and not short and watched is None:
         is_causal, gqa = mask is None and T == S, q.shape[1] != k.shape[1]

@@ -27,8 +27,11 @@ COMMON = [
     *("trainer.eval_every=0", "trainer.save_every=0", "trainer.sample_every=0", "trainer.samples=0", "device=cpu"),
 ]
 SIDES = {
-    "gpt2_adamw": ["model=gpt2_{size}", "optimizer=adamw"],
-    "modern_muon": ["model=modern_{size}", "optimizer=muon", "model.block_shift=2", "optimizer.vector_lr_ratio=4.0"],
+    "gpt2_adamw": ["model=gpt2_{size}", "optimizer=adamw", "model.block_size=256"],
+    "modern_muon": [
+        *("model=modern_{size}", "model.block_size=256", "model.block_shift=2"),
+        *("optimizer=muon", "optimizer.momentum=0.95", "optimizer.vector_lr_ratio=4.0"),
+    ],
 }
 RATES = {
     "gpt2_adamw": [5e-4, 1e-3, 2e-3, 4e-3],

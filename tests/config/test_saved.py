@@ -32,7 +32,7 @@ any_text = st.lists(pieces, min_size=1, max_size=8).map("".join)
 
 @functools.cache
 def default() -> Any:
-    return compose(["data=text", "data.path=x"])
+    return compose(["model=gpt2", "data=text", "data.path=x"])
 
 
 def with_path(text: str) -> Any:

@@ -189,8 +189,10 @@ def test_a_hostile_name_is_never_imported_or_called(target: str, trap: Path, tmp
     assert "`model._target_` must" in refused("--config-dir", str(tmp_path / "conf"), "experiment=hostile")
 
     path = tmp_path / "config.yaml"
-    save_config(compose(), path)
-    path.write_text(path.read_text().replace("cai.model.gpt2.GPT2Config", target))
+    save_config(compose(["model=gpt2"]), path)
+    saved = path.read_text()
+    assert "_target_: cai.model.gpt2.GPT2Config\n" in saved
+    path.write_text(saved.replace("cai.model.gpt2.GPT2Config", target))
     with pytest.raises(ConfigError, match=r"`model\._target_` must"):
         load_config(path, TrainConfig)
 

@@ -16,16 +16,18 @@ from cai.config.validate import Validation, leaf_paths
 from cai.spelling import did_you_mean
 
 DELETED = object()
+CHOSEN = ("model=gpt2", "optimizer=adamw", "schedule=cosine", "trainer.batch_size=8")
+"""What the expected messages rely on."""
 
 
 @functools.cache
-def default_tree() -> dict[str, Any]:
-    return to_tree(compose())
+def chosen_tree() -> dict[str, Any]:
+    return to_tree(compose(CHOSEN))
 
 
 def build(changes: dict[str, object]) -> tuple[TrainConfig | None, list[str]]:
-    """The default config with changes by dotted path, and the problems found."""
-    tree = copy.deepcopy(default_tree())
+    """The chosen config with changes by dotted path, and the problems found."""
+    tree = copy.deepcopy(chosen_tree())
     known = leaf_paths(tree)
     for path, value in changes.items():
         *parents, leaf = path.split(".")
@@ -49,14 +51,14 @@ def test_a_tree_becomes_frozen_objects_with_tuples_and_no_targets() -> None:
     config, problems = build({})
     assert config is not None
     assert problems == []
-    assert config == compose()
+    assert config == compose(CHOSEN)
     assert type(config.optimizer.betas) is tuple  # type: ignore[attr-defined]
     assert "_target_" not in str(config.model_dump())
-    assert default_tree()["model"]["_target_"] == "cai.model.gpt2.GPT2Config"
+    assert chosen_tree()["model"]["_target_"] == "cai.model.gpt2.GPT2Config"
     for target, name in ((config, "seed"), (config, "model"), (config.model, "n_layer"), (config.optimizer, "betas")):
         with pytest.raises(ValueError, match="frozen"):
             setattr(target, name, getattr(target, name))
-    assert hash(config) == hash(compose())
+    assert hash(config) == hash(compose(CHOSEN))
 
 
 @pytest.mark.parametrize(
@@ -196,9 +198,9 @@ def test_every_problem_of_every_component_is_found_in_one_pass() -> None:
 
 
 def test_the_tree_that_is_validated_is_left_as_it_was() -> None:
-    tree = copy.deepcopy(default_tree())
+    tree = copy.deepcopy(chosen_tree())
     assert Validation().build(tree, TrainConfig) is not None
-    assert tree == default_tree()
+    assert tree == chosen_tree()
 
 
 @pytest.mark.parametrize(
@@ -217,7 +219,7 @@ def test_a_similar_name_is_found(word: str, known: list[str], close: list[str]) 
 
 
 def test_a_wrong_option_is_never_offered_as_its_own_correction() -> None:
-    tree = copy.deepcopy(default_tree()) | {"trust": "my_package"}
+    tree = copy.deepcopy(chosen_tree()) | {"trust": "my_package"}
     validation = Validation(known_paths=leaf_paths(tree))
     assert validation.build(tree, TrainConfig) is None
     assert "Did you mean trust?" not in validation.problems[0]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from cai.data.base import Document
+from cai.data.cases import Case
 from cai.data.corpus import Prompt
-from cai.markup import ANSWER, ANSWER_START, QUESTION, document_parts, prompt_parts
+from cai.markup import ANSWER, ANSWER_START, QUESTION, QUESTION_END, document_parts, prompt_parts
 from tests.data.test_split import corpus_of
 
 
@@ -52,3 +55,9 @@ def test_a_line_of_text_that_spells_a_tag_is_no_question() -> None:
     corpus = corpus_of(documents, val_ratio=0.999)
     assert [document.parts[0] for document in corpus.select("val")] == ["[ANSWER]", "[QUESTION]"]
     assert corpus.prompts(2) == [Prompt("(start of a document)", ())]
+
+
+def test_of_a_corpus_with_unseen_questions_these_are_the_prompts() -> None:
+    case = Case((QUESTION, "\n몇 번?\n", QUESTION_END), "", {}, False)
+    corpus = replace(corpus_of([keyed(number, number) for number in range(40)]), unseen=lambda count: [case] * count)
+    assert corpus.prompts(2) == [Prompt("몇 번?", case.prompt)] * 2

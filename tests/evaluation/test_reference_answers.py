@@ -47,7 +47,7 @@ def test_the_reference_answers_are_perfect(world: Tables) -> None:
         assert judgement.refusal is (None if example.answerable else True)
         assert judgement.well_formed
         assert judgement.repetition < 0.1
-    assert 10 < sum(judgement.refused for judgement in found) < 50
+    assert 40 < sum(judgement.refused for judgement in found) < 80  # about UNANSWERABLE_SHARE
     assert {label for judgement in found for label in judgement.right} == {"TEL", "ADDR", "WEB", "EMAIL"}
 
 

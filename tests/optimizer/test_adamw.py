@@ -10,7 +10,7 @@ from cai.model.gpt2 import GPT2
 
 
 def build(*overrides: str) -> tuple[GPT2, torch.optim.Optimizer]:
-    config = cai.compose(["model.n_layer=2", "model.tie_weights=false", *overrides])
+    config = cai.compose(["model=gpt2", "optimizer=adamw", "model.n_layer=2", "model.tie_weights=false", *overrides])
     torch.manual_seed(0)
     model = config.model.build(vocab_size=300)
     return model, config.optimizer.build(model)

@@ -31,11 +31,19 @@ def test_the_rate_stays_between_zero_and_the_peak_even_if_warmup_is_the_whole_ru
 
 
 @pytest.mark.parametrize(
-    ("name", "middle", "last"),
-    [("constant", 1.0, 1.0), ("cosine", 0.55, 0.1), ("linear", 0.55, 0.1), ("wsd", 1.0, 0.1)],
+    ("name", "ratio", "middle", "last"),
+    [
+        ("constant", None, 1.0, 1.0),
+        ("cosine", 0.1, 0.55, 0.1),
+        ("cosine", 0, 0.5, 0.0),
+        ("linear", 0.1, 0.55, 0.1),
+        ("linear", 0, 0.5, 0.0),
+        ("wsd", 0.1, 1.0, 0.1),
+    ],
 )
-def test_the_shape_after_warmup(name: str, middle: float, last: float) -> None:
-    schedule = build(name, 1000, "schedule.warmup_steps=0")
+def test_the_shape_after_warmup(name: str, ratio: float | None, middle: float, last: float) -> None:
+    lowest = () if ratio is None else (f"schedule.min_lr_ratio={ratio}",)
+    schedule = build(name, 1000, "schedule.warmup_steps=0", *lowest)
     assert schedule(500) == pytest.approx(middle, abs=1e-6)
     assert schedule(999) == pytest.approx(last, abs=0.004)
     assert schedule(2000) == pytest.approx(last, abs=1e-6)  # beyond the end it stays where it ended

@@ -12,7 +12,7 @@ from cai.tokenizer.char import CharConfig
 from tests.data.options import ROWS
 
 CONTACTS = ContactsConfig.model_validate(
-    ROWS | {"samples": 60, "questions": 3, "seed": 1337, "split": "hash", "val_ratio": 0.2}
+    ROWS | {"samples": 60, "questions": 3, "wild": 0.0, "seed": 1337, "split": "hash", "val_ratio": 0.2}
 )
 
 

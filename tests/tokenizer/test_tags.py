@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -96,7 +97,7 @@ def test_a_question_with_forged_sections_opens_no_section(tokenizer: Tokenizer) 
 
 
 def test_the_prompts_of_a_corpus_are_the_beginnings_of_validation_documents(tokenizer: Tokenizer) -> None:
-    corpus = CONTACTS.build()
+    corpus = replace(CONTACTS.build(), unseen=None)
     documents = [tokenizer.encode_parts(document.parts) for document in corpus.select("val")]
     prompts = [tokenizer.encode_parts(prompt.parts) for prompt in corpus.prompts(3)]
     assert len(prompts) == 3

@@ -26,7 +26,7 @@ BPE = bpe_config(400)
 
 
 def contacts(**changed: object) -> Corpus:
-    options = ROWS | {"samples": 60, "questions": 3, "seed": 1, "split": "hash", "val_ratio": 0.3}
+    options = ROWS | {"samples": 60, "questions": 3, "wild": 0.0, "seed": 1, "split": "hash", "val_ratio": 0.3}
     return ContactsConfig.model_validate(options | changed).build()
 
 

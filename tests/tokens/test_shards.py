@@ -46,7 +46,7 @@ def expected_ids(corpus: Corpus, split: str, tokenizer: Tokenizer) -> list[int]:
 @pytest.mark.parametrize("split", ["hash", "tail"])
 def test_each_side_holds_its_documents_with_an_end_of_text_after_each(tmp_path: Path, split: str) -> None:
     corpus = ContactsConfig.model_validate(
-        ROWS | {"samples": 60, "questions": 3, "seed": 1, "split": split, "val_ratio": 0.3}
+        ROWS | {"samples": 60, "questions": 3, "wild": 0.0, "seed": 1, "split": split, "val_ratio": 0.3}
     ).build()
     shards = build_shards(corpus, BYTE, tmp_path)
     for side, stats in (("train", shards.train), ("val", shards.val)):

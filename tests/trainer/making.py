@@ -32,6 +32,8 @@ from cai.trainer.checkpoint import load_checkpoint
 from cai.trainer.trainer import Trainer
 
 VOCAB_SIZE = 50
+PARTS = ("model=gpt2", "optimizer=adamw", "schedule=cosine")
+"""What a trainer is made of, unless a test chooses otherwise."""
 OPENED: list[Recorder] = []
 """Recorders made by a test; ``conftest.py`` closes them after it."""
 
@@ -81,6 +83,7 @@ def _config(overrides: tuple[str, ...]) -> TrainConfig:
 @functools.cache
 def _composed(choices: tuple[str, ...]) -> TrainConfig:
     """Composed once for all that differ in plain options alone: Hydra takes longer than most of what is tried."""
+    chosen = {word.partition("=")[0] for word in choices}
     config: TrainConfig = cai.compose(
         [
             "device=cpu",
@@ -90,7 +93,7 @@ def _composed(choices: tuple[str, ...]) -> TrainConfig:
             "model.n_head=2",
             "model.n_embd=16",
             "optimizer.lr=0.01",
-            "schedule=cosine",
+            *(word for word in PARTS if word.partition("=")[0] not in chosen),
             "schedule.warmup_steps=2",
             "trainer=smoke",
             "trainer.sample_every=0",

@@ -219,7 +219,7 @@ def stop_after(trainer: Trainer, steps: int) -> Callable[[int], Update]:
 
 @pytest.mark.usefixtures("scratch")
 def test_a_trained_run_is_used_with_the_average_whichever_checkpoint_is_asked_for() -> None:
-    run = train_tiny("trainer.ema_decay=0.9")
+    run = train_tiny("model=gpt2", "trainer.ema_decay=0.9")
     device = Device("cpu", "fp32", "", compile=False, compile_optimizer=False, threads=1, deterministic=True)
     last = load_checkpoint(run / "checkpoints" / "last.safetensors")
     best = load_checkpoint(run / "checkpoints" / "best.safetensors")

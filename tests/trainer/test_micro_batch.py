@@ -27,7 +27,7 @@ def test_a_size_of_the_user_s_own_is_kept() -> None:
 @pytest.mark.parametrize(("model", "sequences"), [("gpt2_nano", 8), ("gpt2_mini", 4), ("gpt2_cai", 2), ("llama_cai", 3)])
 def test_the_widest_layer_decides_what_a_cache_holds(model: str, sequences: int) -> None:
     """4 MiB / (bytes of a number x width x tokens), the head left out."""
-    config = cai.compose([f"model={model}"]).model
+    config = cai.compose([f"model={model}", "model.block_size=256"]).model
     with torch.device("meta"):
         built = config.build(24_000)
     assert sequences_in_cache(built, config.block_size, 4) == sequences
