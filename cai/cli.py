@@ -25,7 +25,7 @@ EXAMPLES = """\
 Examples:
   cai train                                                   the embedded corpus, minutes on two CPU cores
   cai train data=text data.path=my.txt tokenizer.vocab_size=8000
-  cai train -m model.n_layer=4,6 optimizer.lr=1e-3,3e-3       a sweep: four runs, data built once
+  cai train -m model.n_layer=4,6 optimizer.lr=0.01,0.04       a sweep: four runs, data built once
   cai generate run=last question="가온솔병원 전화번호 알려줘" doc="가온솔병원 전화 02-2345-6789"
   tensorboard --logdir outputs                                curves, samples and hyperparameters"""
 

@@ -13,9 +13,9 @@ Train a small GPT. Without arguments: the embedded corpus, minutes on two CPU co
   cai train
   cai train trainer=smoke                                 seconds, to see that everything runs
   cai train data=text data.path=my.txt                    your own text: a file, a folder or a glob
-  cai train model=gpt2_mini optimizer.lr=1e-3 trainer.max_steps=2000
+  cai train model=modern_mini optimizer.lr=0.01 trainer.max_steps=2000
   cai train experiment=cai_m4 data=text data.path=my/     a recipe
-  cai train -m model.n_layer=4,6 optimizer.lr=1e-3,3e-3   a sweep: one run for each combination
+  cai train -m model.n_layer=4,6 optimizer.lr=0.01,0.04   a sweep: one run for each combination
   cai train --config-dir my_conf model=mine trust=my_package   your own YAML and class
 
 A group is chosen by name (group=choice), an option set by its path (group.option=value).""",

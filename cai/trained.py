@@ -42,4 +42,4 @@ def load_trained(directory: Path, checkpoint: str, device: Device, trusted: Sequ
     options = {**config.model.model_dump(), "vocab_size": tokenizer.vocab_size}
     saved = load_checkpoint(path)
     load_weights(model, saved.weights, saved.state, path, options)
-    return TrainedRun(config, model.to(device.torch_device).eval(), tokenizer, saved.state["step"])
+    return TrainedRun(config, model.to(device.torch_device, device.parameter_dtype).eval(), tokenizer, saved.state["step"])
