@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from cai.config.roots import GenerateConfig
+from cai.errors import DataError
 from cai.files import told
 from cai.generation import Completion, Generator
 from cai.prompt import Prompt
@@ -32,7 +34,27 @@ class FileJob:
         self.done, self.size = finished(self.out, self.lines, config.samples)
 
     def run(self, generator: Generator, trained: TrainedRun) -> None:
-        """Append what is missing, a line as soon as it and all before it are there."""
+        """Append what is missing, a line as soon as it and all before it are there.
+
+        Raises ``DataError`` if another command is writing ``out``: each would cut away what the other has written.
+        """
+        with told(self.out):
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(f"{self.out}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise DataError(
+                    f"out must be free, but another command is writing {self.out}. Wait for it to end."
+                ) from None
+        try:
+            self.done, self.size = finished(self.out, self.lines, self.config.samples)  # as it is now that nobody writes
+            self._append(generator, trained)
+        finally:
+            Path(lock.lock_file).unlink(missing_ok=True)  # nobody waits for it: who finds it taken is refused
+            lock.release()
+
+    def _append(self, generator: Generator, trained: TrainedRun) -> None:
         config, first = self.config, self.done
         prompts = [line.prompt for line in self.lines[first:]]
         self._warn(prompts, trained)
@@ -46,17 +68,15 @@ class FileJob:
         seen = Symptoms()
         bar = tqdm(total=len(self.lines), initial=first, unit="prompt", disable=None, dynamic_ncols=True)
         try:
-            with told(self.out), bar:
-                self.out.parent.mkdir(parents=True, exist_ok=True)
-                with self.out.open("ab") as stream:
-                    stream.truncate(self.size)
-                    for texts in in_order(completions, first, config.samples):
-                        line = self.lines[self.done]
-                        stream.write(line.finish(texts, config.samples))
-                        stream.flush()
-                        self.done += 1
-                        bar.update()
-                        seen.add(line, texts, generator)
+            with told(self.out), bar, self.out.open("ab") as stream:
+                stream.truncate(self.size)
+                for texts in in_order(completions, first, config.samples):
+                    line = self.lines[self.done]
+                    stream.write(line.finish(texts, config.samples))
+                    stream.flush()
+                    self.done += 1
+                    bar.update()
+                    seen.add(line, texts, generator)
         finally:
             state = "" if self.done == len(self.lines) else "; the same command goes on"
             print(f"{self.out}: {self.done:,} of {len(self.lines):,} prompts answered{state}", file=sys.stderr)

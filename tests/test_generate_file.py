@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from cai.cli import main
 from cai.generate_file import in_order
@@ -212,3 +213,17 @@ def test_early_texts_wait_for_those_before_them() -> None:
     completions = (Completion(prompt, sample, "", (), "tag") for prompt, sample in keys)
     groups = [[(one.prompt, one.sample) for one in group] for group in in_order(completions, 7, 2)]
     assert groups == [[(7, 0), (7, 1)], [(8, 0), (8, 1)], [(9, 0), (9, 1)]]
+
+
+def test_two_commands_do_not_write_one_file(capsys: pytest.CaptureFixture[str]) -> None:
+    write_prompts([{"prompt": "가"}])
+    with FileLock("out.jsonl.lock"):
+        assert "out must be free, but another command is writing out.jsonl" in refused(capsys)
+    assert answered(capsys)
+    assert not Path("out.jsonl.lock").exists()
+
+
+def test_the_same_file_by_another_name_is_no_other_file(capsys: pytest.CaptureFixture[str]) -> None:
+    write_prompts([{"prompt": "가"}])
+    assert main(["generate", "run=last", "file=in.jsonl", "out=./in.jsonl"]) == 2
+    assert "out must be another file than file" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -88,13 +89,17 @@ class GenerateConfig(Config):
         if (self.file is None) != (self.out is None):
             there, missing = ("file", "out") if self.out is None else ("out", "file")
             yield f"@.{there} goes with @.{missing}, but there is none. Try: file=questions.jsonl out=answers.jsonl"
-        if self.file is not None and self.file == self.out:
+        if self.file is not None and self.out is not None and _same_file(self.file, self.out):
             yield f"@.out must be another file than @.file, but both are {self.file}. Try: out=answers.jsonl"
         if self.samples > 1 and self.interactive:
             yield f"@.samples must be 1 with @.interactive=true, but is {self.samples}. Leave it out."
         if self.generation.show and (self.samples > 1 or self.file is not None):
             several = "@.file" if self.file is not None else f"@.samples={self.samples}"
             yield f"@.generation.show must be null with {several}, but is {self.generation.show}. Leave one of them out."
+
+
+def _same_file(one: str, other: str) -> bool:
+    return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
 
 
 class ReproduceOptions(Config):

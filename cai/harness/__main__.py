@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cai.errors import CaiError, ConfigError
-from cai.files import write_whole
+from cai.files import told, write_whole
 from cai.spelling import did_you_mean
 
 TASKS = Path(__file__).parent / "tasks"
@@ -28,6 +28,8 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         if find_spec("lm_eval") is None:
             raise ConfigError('cai.harness needs the package lm-eval. Try: pip install "cai[lm-eval]"')
+        for path in (options.output_path, options.write_questions):
+            _claim(path)
         if options.write_questions:
             from cai.harness.data import write_questions
 
@@ -38,6 +40,16 @@ def main(words: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"\n{error}\n")
         return error.exit_code
     return 0
+
+
+def _claim(path: Path | None) -> None:
+    """Refuse before anything is computed what could not be written after it, and what is there already."""
+    if path is None:
+        return
+    if path.exists():
+        raise ConfigError(f"the file to write must be a new one, but {path} is there already. Give another name.")
+    with told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _parser() -> argparse.ArgumentParser:
