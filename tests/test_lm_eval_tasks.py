@@ -16,6 +16,7 @@ from lm_eval.api.instance import Instance
 from cai.data.cases import read_cases
 from cai.errors import DataError
 from cai.harness.__main__ import OFFLINE, main
+from cai.harness.__main__ import main as harness_main
 from cai.harness.data import judge, questions, texts, write_questions
 from cai.harness.model import CaiLM
 from cai.markup import parse_tags
@@ -133,3 +134,13 @@ def test_the_shipped_tasks_and_ones_own_run_without_a_network(run: Path, tmp_pat
     (whole,) = lm.loglikelihood_rolling([request], disable_tqdm=True)
     bits = -whole / log(2) / len(LONG.encode())
     assert results["cai_text"]["bits_per_byte,none"] == pytest.approx(bits, abs=1e-9)
+
+
+@pytest.mark.parametrize("option", ["--output_path", "--write_questions"])
+def test_a_file_that_is_there_is_refused_before_anything_is_computed(
+    option: str, scratch: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (scratch / "mine.json").write_text("mine", encoding="utf-8")
+    assert harness_main([option, "mine.json", "--model_args", "run=nowhere"]) == 2
+    assert "must be a new one, but mine.json is there already" in capsys.readouterr().err
+    assert (scratch / "mine.json").read_text(encoding="utf-8") == "mine"
