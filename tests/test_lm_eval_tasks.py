@@ -16,7 +16,6 @@ from lm_eval.api.instance import Instance
 from cai.data.cases import read_cases
 from cai.errors import DataError
 from cai.harness.__main__ import OFFLINE, main
-from cai.harness.__main__ import main as harness_main
 from cai.harness.data import judge, questions, texts, write_questions
 from cai.harness.model import CaiLM
 from cai.markup import parse_tags
@@ -141,6 +140,6 @@ def test_a_file_that_is_there_is_refused_before_anything_is_computed(
     option: str, scratch: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (scratch / "mine.json").write_text("mine", encoding="utf-8")
-    assert harness_main([option, "mine.json", "--model_args", "run=nowhere"]) == 2
+    assert main([option, "mine.json", "--model_args", "run=nowhere"]) == 2
     assert "must be a new one, but mine.json is there already" in capsys.readouterr().err
     assert (scratch / "mine.json").read_text(encoding="utf-8") == "mine"
