@@ -15,7 +15,7 @@ from cai.errors import ConfigError
 from cai.grammar import read_overrides
 from cai.overrides import Arguments
 
-CADENCES = {f"trainer.{key}" for key in ("log_every", "eval_every", "sample_every", "save_every", "keep")}
+CADENCES = {f"trainer.{key}" for key in ("log_every", "eval_every", "sample_every", "histogram_every", "save_every", "keep")}
 """How often things are done that change no loss."""
 NONFINITE = {"trainer.on_nonfinite", "trainer.max_skipped"}
 """They take effect where the run would otherwise have ended."""
@@ -84,7 +84,7 @@ def refusals_on_resuming(changes: Changes, saved: TrainConfig) -> list[str]:
             problems.append(
                 f"`{path}` must stay {before} in a run with trainer.patience, which counts evaluations, but is {after}."
             )
-        elif not may_move(path) and path not in CADENCES | NONFINITE | MEMORY | ANSWERS:
+        elif not may_move(path) and not path.startswith("sweep.") and path not in CADENCES | NONFINITE | MEMORY | ANSWERS:
             problems.append(f"`{path}` must stay {before} as in the run, but is {after}. Leave it out, or start a new run.")
     return problems
 

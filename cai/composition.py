@@ -20,7 +20,6 @@ from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import SearchPathElement
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -104,11 +103,10 @@ class HydraSession(AbstractContextManager["HydraSession"]):
         if errors:
             raise errors[0]
 
-    def sweep(self, task: Callable[[int], None], directory: Path, folders: Sequence[str]) -> None:
-        """Hand the jobs to Hydra's sweeper and launcher; job ``n`` runs ``task(n)`` in ``directory / folders[n]``."""
-        OmegaConf.register_new_resolver("cai.job_folder", lambda number: folders[number], replace=True)
+    def sweep(self, task: Callable[[DictConfig], None], directory: Path) -> None:
+        """Hand the jobs to Hydra's sweeper and launcher, with what runs them; they work in ``directory``."""
         overrides = [*self._for_hydra(), quote("hydra.sweep.dir", str(directory))]
-        self.hydra.multirun(self.root, lambda _: task(HydraConfig.get().job.num), overrides, with_log_configuration=False)
+        self.hydra.multirun(self.root, task, overrides, with_log_configuration=False)
 
     def _compose_job(self, overrides: list[Override], root_class: type[C]) -> C | None:
         before = len(self.problems)

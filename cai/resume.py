@@ -24,6 +24,7 @@ from cai.run import Run
 from cai.runs import CONFIG, STATUS, find_run, read_run
 from cai.signals import listening
 from cai.summary import describe_end, describe_finished
+from cai.sweeps import SWEEP
 from cai.train import check_surroundings, exit_code_of, train
 from cai.trainer.folder import CheckpointFolder
 
@@ -31,18 +32,27 @@ log = logging.getLogger(__name__)
 
 
 def main(words: Sequence[str]) -> int:
-    """The ``resume`` verb: 0 if the run is finished, by now or already."""
+    """The ``resume`` verb: 0 if the run, or every job of the sweep, is finished, by now or already."""
     name, arguments = named_run("resume", words)
-    directory = find_directory(name, Path(arguments.verbatim.get("output_dir", "outputs")).expanduser())
+    folder = Path(name).expanduser()
+    with listening():
+        if (folder / SWEEP).is_file():
+            from cai.sweep import resume_sweep
+
+            return resume_sweep(folder, arguments)
+        output_dir = Path(arguments.verbatim.get("output_dir", "outputs")).expanduser()
+        return go_on(find_run(name, output_dir, checkpoint=None), arguments)
+
+
+def go_on(directory: Path, arguments: Arguments, *, short: bool = False) -> int:
+    """Go on with the run in ``directory``. Returns an exit code. ``short``: a job of a sweep, which says less at its end.
+
+    Raises ``ConfigError`` or ``RunError`` for what would make it another run, and leaves it as it is.
+    """
     saved = load_config(directory / CONFIG, TrainConfig, arguments.trusted)
     config, changed = change(saved, arguments, refusals_on_resuming)
     facts = read_run(directory) if (directory / STATUS).is_file() else {}
-    now = fingerprint_of((directory / CONFIG).read_text(encoding="utf-8"))
-    if now not in (facts.get("config", now), facts.get("config_before")):
-        raise ConfigError(
-            f"{directory / CONFIG} must be as the run wrote it (fingerprint {facts['config']}), but was edited (now {now})."
-            " Undo that, and give what may change on the command line: cai resume --help"
-        )
+    refuse_edited(directory, facts)
     if facts.get("status") == "finished" and not (changed.keys() & set(LENGTHS) and facts["steps"] == facts["max_steps"]):
         log.info(describe_finished(directory, saved, facts, arguments.trust()))
         return 0
@@ -55,20 +65,23 @@ def main(words: Sequence[str]) -> int:
     def task() -> None:
         with Run(directory, config, arguments.typed, resumes=notes) as run:
             result = train(recorded, run, source=newest_checkpoint(directory, saved, facts))
-        original = Arguments(typed=run.facts["overrides"], trusted=arguments.trusted)
-        again = original.again(without="optimizer.lr")
-        log.info(describe_end(directory, result, config, again=again, trust=arguments.trust()))
+        if not short:
+            original = Arguments(typed=run.facts["overrides"], trusted=arguments.trusted)
+            again = original.again(without="optimizer.lr")
+            log.info(describe_end(directory, result, config, again=again, trust=arguments.trust()))
 
-    with listening():
-        check_surroundings([recorded], learns=False)
-        return exit_code_of(task, directory, arguments.trust())
+    check_surroundings([recorded], learns=False)
+    return exit_code_of(task, directory, arguments.trust())
 
 
-def find_directory(name: str, output_dir: Path) -> Path:
-    """The run to go on with. Raises ``RunError`` for a sweep, which is no run, and for a folder that is neither."""
-    if (Path(name).expanduser() / "sweep.json").is_file():
-        raise RunError(f"resume must be given a run, but {name} is a sweep. Give one of its jobs: cai resume {name}/<job>")
-    return find_run(name, output_dir, checkpoint=None)
+def refuse_edited(directory: Path, facts: Mapping[str, Any]) -> None:
+    """Raise ``ConfigError`` if the run's ``config.yaml`` is not what the run wrote."""
+    now = fingerprint_of((directory / CONFIG).read_text(encoding="utf-8"))
+    if now not in (facts.get("config", now), facts.get("config_before")):
+        raise ConfigError(
+            f"{directory / CONFIG} must be as the run wrote it (fingerprint {facts['config']}), but was edited (now {now})."
+            " Undo that, and give what may change on the command line: cai resume --help"
+        )
 
 
 def newest_checkpoint(directory: Path, config: TrainConfig, facts: Mapping[str, Any]) -> Path | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cai.errors import CaiError, is_full
 from cai.evaluation.scores import in_short
 from cai.runs import CONFIG, STATUS, read_facts
+from cai.sweeps import DONE, Sweep
 
 if TYPE_CHECKING:
     from cai.config.roots import TrainConfig
@@ -52,20 +54,32 @@ def describe_finished(directory: Path, config: TrainConfig, facts: Mapping[str, 
     return f"already finished: {directory} ({facts['steps']:,} steps). For more steps: {more}"
 
 
-def describe_sweep(directory: Path, folders: Sequence[str], runs: Sequence[dict[str, Any]]) -> str:
-    """A table of all jobs, best first."""
-    rows = sorted(zip(folders, runs, strict=True), key=lambda row: row[1].get("best_val_loss") or float("inf"))
-    width = max(len(folder) for folder in folders)
-    lines = ["", f"{'job':<{width}}  {'status':<11}  {'best val loss':>13}  step"]
-    for folder, run in rows:
-        loss = run.get("best_val_loss")
-        lines.append(
-            f"{folder:<{width}}  {run['status']:<11}  {f'{loss:.4f}' if loss is not None else '-':>13}"
-            f"  {run.get('best_step', '-')}"
-        )
-    failed = sum(run["status"] != "finished" for run in runs)
-    lines += ["", f"sweep     {directory}", f"done      {len(runs) - failed} of {len(runs)} jobs finished"]
-    return "\n".join([*lines, "", "Go on with:", f"  tensorboard --logdir {shlex.quote(str(directory))}"])
+def describe_sweep(sweep: Sweep, trust: str = "") -> str:
+    """A table of all jobs, best first, and how to go on. ``trust`` is ready to paste, with a blank before it."""
+    runs = [_job_facts(sweep, number) for number in range(len(sweep.jobs))]
+    rows = sorted(zip(sweep.jobs, runs, strict=True), key=lambda row: row[1].get("best_val_loss") or float("inf"))
+    width = max(len(job.folder) for job in sweep.jobs)
+    lines = ["", f"{'job':<{width}}  {'status':<11}  {'best val loss':>13}  {'at step':>8}  {'steps':>8}"]
+    for job, run in rows:
+        loss, at, steps = (run.get(key) for key in ("best_val_loss", "best_step", "steps"))
+        shown = f"{loss:.4f}" if loss is not None else "-"
+        at, steps = ("-" if number is None else f"{number:,}" for number in (at, steps))
+        error = f"  {str(run['error']).splitlines()[0][:100]}" if run.get("error") else ""
+        lines.append(f"{job.folder:<{width}}  {run['status']:<11}  {shown:>13}  {at:>8}  {steps:>8}{error}")
+    counts = Counter(run["status"] for run in runs)
+    rest = ", ".join(f"{count} {status}" for status, count in counts.items() if status != "finished")
+    folder = shlex.quote(str(sweep.directory))
+    lines += ["", f"sweep     {sweep.directory}"]
+    lines += [f"done      {counts['finished']} of {len(runs)} jobs finished{f', {rest}' if rest else ''}", "", "Go on with:"]
+    if any(run["status"] not in DONE for run in runs):
+        lines.append(f"  {resume_command(sweep.directory, trust)}")
+    return "\n".join([*lines, f"  cai compare {folder}", f"  tensorboard --logdir {folder}"])
+
+
+def _job_facts(sweep: Sweep, number: int) -> dict[str, Any]:
+    """A job's ``run.json``; of one that has not begun, that it waits."""
+    status = sweep.status(number)
+    return {"status": status} if status == "waiting" else {**read_facts(sweep.folder(number)), "status": status}
 
 
 def describe_interruption(directory: Path, trust: str) -> str:

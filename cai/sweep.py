@@ -1,82 +1,143 @@
-"""The jobs of ``cai train -m``: each in its own folder, none able to end the others. (Command layer.)"""
+"""The sweep: its jobs frozen, handed to a launcher, and completed later if need be. (Command layer.)"""
 
 from __future__ import annotations
 
 import gc
-import json
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from filelock import Timeout
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+from cai.changes import change, refusals_on_resuming
 from cai.composition import HydraSession, Job
 from cai.config.roots import TrainConfig
 from cai.config.saved import to_tree
-from cai.errors import RunError
-from cai.files import write_whole
-from cai.interruption import Interrupted, is_interruption, requested
-from cai.overrides import job_folder
-from cai.runs import STATUS, read_run
-from cai.summary import describe_failure, describe_interruption, describe_sweep
+from cai.errors import CaiError, RunError
+from cai.interruption import Interrupted, advise, is_interruption, requested
+from cai.job import run_job
+from cai.jobs import run_jobs, threads_for
+from cai.overrides import Arguments, job_folder, parse_arguments
+from cai.runs import lock_of
+from cai.summary import describe_failure, describe_sweep, resume_command
+from cai.sweeps import DONE, Sweep, SweepJob
+from cai.train import check_surroundings
 
 log = logging.getLogger(__name__)
 
 
-def sweep(session: HydraSession, jobs: Sequence[Job[TrainConfig]], directory: Path, train_in: Callable[..., object]) -> int:
-    """Run ``train_in(folder, config, overrides)`` for every job. Returns 0 only if all of them finished.
+@dataclass(frozen=True)
+class SweepTask:
+    """What a launcher of Hydra's runs. Called, it runs the job of that number here, out of ``sweep.json``."""
 
-    A job that fails is recorded in its own folder at that moment, and the others go on.
-    """
-    folders = [job_folder(number, job.swept) for number, job in enumerate(jobs)]
-    _freeze(session, jobs, folders, directory)
+    directory: Path
+    words: tuple[str, ...]
+    """Added to the command of every job: what it may trust."""
+    fail_fast: bool
 
-    def task(number: int) -> None:
-        job = jobs[number]
-        log.info("\n[%d/%d] %s", number + 1, len(jobs), " ".join(job.swept))
+    def __post_init__(self) -> None:
+        self._name_folders()
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """Unpickled by a launcher, in another process."""
+        self.__dict__.update(state)
+        self._name_folders()
+
+    def _name_folders(self) -> None:
+        """Let ``hydra.sweep.subdir`` find the folders of the jobs, in whatever process Hydra asks."""
+        folders = [job.folder for job in Sweep.load(self.directory).jobs]
+        OmegaConf.register_new_resolver("cai.job_folder", lambda number: folders[number], replace=True)
+
+    def __call__(self, _: object) -> None:
+        sweep, number = Sweep.load(self.directory), HydraConfig.get().job.num
+        log.info("\n[%d/%d] %s", number + 1, len(sweep.jobs), " ".join(sweep.jobs[number].overrides))
+        code = 1
         try:
-            train_in(directory / folders[number], job.config, job_overrides(session.arguments.typed, job.swept))
+            code = run_job(sweep, number, parse_arguments(self.words))
         except Exception as error:  # one bad corner of the grid must not end the sweep
             if (wish := requested()) is not None and is_interruption(error):
                 raise Interrupted(wish) from error  # what a library has wrapped; Hydra would begin the next job
-            log.error("failed: %s", describe_failure(error, directory / folders[number]))
+            log.error("failed: %s", describe_failure(error, sweep.folder(number)))
         finally:
             gc.collect()
+        if code > 128:  # it was asked to stop, and has
+            raise Interrupted(code - 128)
+        if self.fail_fast and sweep.status(number) not in DONE:
+            raise RunError(f"sweep.fail_fast: job {number + 1} failed, and the others are not begun.")
 
+    def in_processes(self, numbers: Sequence[int], at_once: int) -> None:
+        """The same for CAI's own launcher: each job in a process, ``at_once`` side by side."""
+        sweep = replace(Sweep.load(self.directory), at_once=at_once, threads=threads_for(at_once))
+        sweep.save()
+        run_jobs(sweep, numbers, self.words, fail_fast=self.fail_fast)
+
+
+def start_sweep(session: HydraSession, jobs: Sequence[Job[TrainConfig]], directory: Path) -> int:
+    """Run every job. Returns 0 only if all of them ended well."""
+    folders = [job_folder(number, job.swept) for number, job in enumerate(jobs)]
+    listed = [SweepJob(folder, job.swept, to_tree(job.config)) for folder, job in zip(folders, jobs, strict=True)]
+    Sweep(directory, tuple(session.arguments.typed), tuple(listed)).save()
+    trust = session.arguments.trust().split()
+    task = SweepTask(directory, tuple(trust), jobs[0].config.sweep.fail_fast)
+    with _alone(directory):
+        return _ended(directory, trust, lambda: session.sweep(task, directory))
+
+
+def resume_sweep(directory: Path, arguments: Arguments) -> int:
+    """Complete a sweep: what is finished stays, what was interrupted goes on, what failed is tried again.
+
+    Numbers, folders and threads of the jobs stay as they were. Raises ``ConfigError`` before anything is begun.
+    """
+    sweep = Sweep.load(directory)
+    pending, configs = [], []
+    for number in range(len(sweep.jobs)):
+        config, _ = change(sweep.config(number, TrainConfig, arguments.trusted), arguments, refusals_on_resuming)
+        status = sweep.status(number)
+        if status not in DONE and (status != "failed" or config.sweep.retry):
+            pending.append(number)
+            configs.append(config)
+    if busy := [sweep.jobs[number].folder for number in pending if sweep.status(number) == "running"]:
+        raise RunError(f"{directory} must be free, but another process is running {', '.join(busy)}.")
+    check_surroundings(configs)
+    log.info("%d of %d jobs are to be done", len(pending), len(sweep.jobs))
+    words = [*arguments.typed, *arguments.trust().split()]
+    with _alone(directory):
+        fail_fast = bool(configs) and configs[0].sweep.fail_fast
+        return _ended(directory, arguments.trust().split(), lambda: run_jobs(sweep, pending, words, fail_fast=fail_fast))
+
+
+def _ended(directory: Path, trust: Sequence[str], run: Callable[[], None]) -> int:
+    """Run the jobs, and say how they ended. Returns an exit code."""
+    trusted = "".join(f" {word}" for word in trust)
+    advise(resume_command(directory, trusted))
+    code = 0
     try:
-        session.sweep(task, directory, folders)
+        run()
     except KeyboardInterrupt as error:
-        begun = [folder for folder in folders if (directory / folder / STATUS).is_file()]
-        log.info("\ninterrupted; %d of %d jobs had begun, the others did not start", len(begun), len(folders))
-        stopped = [folder for folder in begun if read_run(directory / folder)["status"] == "interrupted"]
-        log.info("".join(describe_interruption(directory / folder, session.arguments.trust()) for folder in stopped))
-        return getattr(error, "exit_code", 130)
+        code = getattr(error, "exit_code", 130)
+        log.info("\ninterrupted")
     except Exception as error:  # of Hydra's sweeper or launcher; the jobs catch their own
-        print(f"\n{describe_failure(error, directory)}", file=sys.stderr)
-    runs = [_read(directory / folder) for folder in folders]
-    log.info(describe_sweep(directory, folders, runs))
-    return 0 if all(run["status"] == "finished" for run in runs) else 1
+        print(f"\n{error if isinstance(error, CaiError) else describe_failure(error, directory)}", file=sys.stderr)
+        code = 1
+    sweep = Sweep.load(directory)
+    log.info(describe_sweep(sweep, trusted))
+    return code or int(any(sweep.status(number) not in DONE for number in range(len(sweep.jobs))))
 
 
-def job_overrides(typed: Sequence[str], swept: Sequence[str]) -> list[str]:
-    """What a job was asked for: the words typed, each list that was swept over replaced by the job's own value."""
-    own = {word.partition("=")[0]: word for word in swept}
-    return [own.get(word.lstrip("+").partition("=")[0], word) for word in typed]
-
-
-def _freeze(session: HydraSession, jobs: Sequence[Job[TrainConfig]], folders: Sequence[str], directory: Path) -> None:
-    """Write ``sweep.json``: every job's full config, as it was when the sweep began."""
-    listing = [
-        {"folder": folder, "overrides": list(job.swept), "config": to_tree(job.config)}
-        for folder, job in zip(folders, jobs, strict=True)
-    ]
-    text = json.dumps({"overrides": session.arguments.typed, "jobs": listing}, indent=2, ensure_ascii=False)
-    write_whole(directory / "sweep.json", text + "\n")
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    """A job's ``run.json``; of one that could not even begin, that it failed."""
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Raises ``RunError`` if another process is at work on this sweep."""
+    lock = lock_of(directory)
     try:
-        return read_run(folder)
-    except RunError:
-        return {"status": "failed"}
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(f"{directory} must be free, but another process is at work on that sweep.") from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -33,7 +33,6 @@ from cai.run import TOKENIZER, Run, claim_directory
 from cai.runs import STATUS, read_run
 from cai.signals import listening
 from cai.summary import describe_end, describe_failure, describe_interruption, resume_command
-from cai.sweep import sweep
 from cai.tokenizer.base import Tokenizer
 from cai.tokens.batches import dataset_of
 from cai.tokens.learned import learn_tokenizer
@@ -121,7 +120,9 @@ def main(words: Sequence[str]) -> int:
         config = jobs[0].config
         directory = claim_directory(Path(config.output_dir).expanduser() / config.name)
         if arguments.multirun:
-            return sweep(session, jobs, directory, train_in)
+            from cai.sweep import start_sweep  # whose jobs are run by this very module
+
+            return start_sweep(session, jobs, directory)
 
         def task() -> None:
             result = train_in(directory, config, arguments.typed)
@@ -164,7 +165,7 @@ def train_in(
         return train(recorded or config, run)
 
 
-def exit_code_of(task: Callable[[], None], directory: Path, trust: str = "") -> int:
+def exit_code_of(task: Callable[[], object], directory: Path, trust: str = "") -> int:
     """0 if ``task`` ends well; else one message, and 2 for a user's mistake, 1 for a failure, 128 + n for signal n."""
     advise(resume_command(directory, trust))
     try:

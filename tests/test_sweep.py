@@ -19,6 +19,9 @@ from cai.run import Run
 from cai.runs import read_run
 from tests.conftest import TINY, run_directories
 
+HERE = "hydra/launcher=basic"
+"""Hydra's own launcher, which runs the jobs in this process, where tests can put something in the place of training."""
+
 pytestmark = pytest.mark.usefixtures("scratch")
 
 
@@ -176,7 +179,7 @@ def test_a_job_that_fails_is_recorded_and_the_others_finish(
             raise error
 
     began = trained(work)
-    assert main(["train", "-m", "seed=1,2,3"]) == 1
+    assert main(["train", HERE, "-m", "seed=1,2,3"]) == 1
     assert began == [1, 2, 3]
     jobs = run_directories(Path("outputs/run"))
     assert [job.name for job in jobs] == ["0_seed-1", "1_seed-2", "2_seed-3"]
@@ -196,7 +199,7 @@ def test_when_every_job_fails_all_are_recorded(trained: Callable[..., list[int]]
         raise ValueError(config.seed)
 
     assert trained(work) == []
-    assert main(["train", "-m", "seed=1,2", "hydra.sweeper.max_batch_size=1"]) == 1
+    assert main(["train", HERE, "-m", "seed=1,2", "hydra.sweeper.max_batch_size=1"]) == 1
     assert [read_run(job)["status"] for job in run_directories(Path("outputs"))] == ["failed", "failed"]
 
 
@@ -206,7 +209,7 @@ def test_ctrl_c_ends_the_sweep_and_keeps_what_is_done(trained: Callable[..., lis
             raise KeyboardInterrupt
 
     began = trained(work)
-    assert main(["train", "-m", "seed=1,2,3"]) == 130
+    assert main(["train", HERE, "-m", "seed=1,2,3"]) == 130
     assert began == [1, 2]
     assert [read_run(job)["status"] for job in run_directories(Path("outputs"))] == ["finished", "interrupted"]
     (listing,) = Path("outputs").glob("*/*/sweep.json")
@@ -216,13 +219,13 @@ def test_ctrl_c_ends_the_sweep_and_keeps_what_is_done(trained: Callable[..., lis
 def test_two_sweeps_of_the_same_second_do_not_share_a_directory(trained: Callable[..., list[int]]) -> None:
     trained(lambda config: None)
     for _ in range(2):
-        assert main(["train", "-m", "seed=1,2"]) == 0
+        assert main(["train", HERE, "-m", "seed=1,2"]) == 0
     assert len(list(Path("outputs/run").iterdir())) == 2
     assert len(run_directories(Path("outputs"))) == 4
 
 
 def test_a_job_records_its_own_values_in_place_of_the_lists_typed() -> None:
-    from cai.sweep import job_overrides
+    from cai.job import job_overrides
 
     typed = ["trainer=smoke", "+model.n_layer=4,6", "optimizer.lr=1e-4,3e-4", "name=a,b"]
     assert job_overrides(typed, ["model.n_layer=6", "optimizer.lr=0.0001"]) == [

@@ -17,6 +17,7 @@ from cai.generation import GenerationConfig
 from cai.model.base import ModelConfig
 from cai.optimizer.base import OptimizerConfig
 from cai.schedule.base import ScheduleConfig
+from cai.sweeps import SweepConfig
 from cai.tokenizer.base import TokenizerConfig
 from cai.trainer.trainer import TrainerConfig
 
@@ -55,6 +56,7 @@ class TrainConfig(Config):
     trainer: TrainerConfig
     device: DeviceConfig
     generation: GenerationConfig
+    sweep: SweepConfig
 
 
 class GenerateConfig(Config):

@@ -5,8 +5,7 @@ Written and read with OmegaConf's own dumper and loader: to plain YAML readers 3
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,11 +14,12 @@ from omegaconf._utils import get_omega_conf_dumper, get_yaml_loader
 
 from cai.config.base import Config
 from cai.config.targets import TARGET
+from cai.config.upgrades import UPGRADES
 from cai.config.validate import Validation
 from cai.errors import ConfigError, RunError
 from cai.files import write_whole
 
-FORMAT = 5
+FORMAT = 6
 """Of ``config.yaml``. Raise it together with a new entry in ``UPGRADES``."""
 
 C = TypeVar("C", bound=Config)
@@ -77,112 +77,20 @@ def load_config(path: Path, root: type[C], trusted: Collection[str] = ()) -> C:
         config_format = tree.pop("format", None) if isinstance(tree, dict) else None
         if type(config_format) is not int or config_format < 1:
             raise ConfigError(f"{path} must be a config saved by CAI (with `format: {FORMAT}`), but has no such format.")
-        validation = Validation(trusted=trusted, place="the file")
-        config = validation.build(upgrade(tree, config_format, path), root)
+        return config_of(tree, config_format, path, root, trusted)
     except FileNotFoundError:
         raise RunError(f"a run must have its config at {path}, but there is none. Name a run directory.") from None
     except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} must be a saved config, but cannot be read: {error}") from error
+
+
+def config_of(tree: dict[str, Any], config_format: int, path: Path, root: type[C], trusted: Collection[str] = ()) -> C:
+    """The config that ``tree``, of a file at ``path``, describes. Raises ``ConfigError`` if it is not valid."""
+    validation = Validation(trusted=trusted, place="the file")
+    config = validation.build(upgrade(tree, config_format, path), root)
     if config is None:
         raise ConfigError([f"{path}: {problem}" for problem in validation.problems])
     return config
-
-
-def _to_2(tree: dict[str, Any]) -> dict[str, Any]:
-    """What is done at a number that is not finite became an option; ``micro_batch_size: null`` was the whole batch."""
-    if not isinstance(trainer := tree.get("trainer"), dict):
-        return tree  # validation says what is wrong
-    trainer = {"on_nonfinite": "stop", "max_skipped": 10, **trainer}
-    if "micro_batch_size" in trainer and trainer["micro_batch_size"] is None:
-        trainer["micro_batch_size"] = trainer.get("batch_size")
-    return {**tree, "trainer": trainer}
-
-
-def _to_3(tree: dict[str, Any]) -> dict[str, Any]:
-    """Switches that trade time for memory, an average of the weights, a compiled optimizer, text without its ends marked."""
-    added: dict[str, dict[str, Any]] = {
-        "trainer": {"chunked_loss": False, "gradient_checkpointing": False, "ema_decay": 0.0},
-        "device": {"compile_optimizer": False},
-        "data": {"end_of_text": True},
-    }
-    tree = dict(tree)
-    for group, options in added.items():
-        part = tree.get(group)
-        if isinstance(part, dict) and (group != "data" or part.get(TARGET) == "cai.data.text.TextConfig"):
-            tree[group] = {**options, **part}
-    return tree
-
-
-SOURCE_OPTIONS_OF_4: dict[str, Any] = {
-    "encoding": "utf-8",
-    "on_error": "stop",
-    "parse_tags": False,
-    "clean": {
-        "nfc": True,
-        "control_characters": False,
-        "whitespace": False,
-        "contact_labels": False,
-        "telephones": "keep",
-        "duplicates": "keep",
-        "near_threshold": 0.8,
-    },
-    "chunk": 0,
-    "max_repeats": 4.0,
-    "augment": {
-        "copies": 0,
-        "seed": 1337,
-        "questions": True,
-        "synonyms": None,
-        "sentences": False,
-        "layout": True,
-    },
-    "marker": None,
-    "split_by": "document",
-}
-
-
-def _to_4(tree: dict[str, Any]) -> dict[str, Any]:
-    """How text is read, cleaned, cut and varied, and how rows are made of it, became options."""
-    tree = dict(tree)
-    data = tree.get("data")
-    if isinstance(data, dict):
-        added = {"packing": "stream", "isolate": False, "loss": "all"}
-        if data.get(TARGET) == "cai.data.text.TextConfig":
-            added |= copy.deepcopy(SOURCE_OPTIONS_OF_4)
-        tree["data"] = {**added, **data}
-    tokenizer = tree.get("tokenizer")
-    if isinstance(tokenizer, dict) and tokenizer.get(TARGET) == "cai.tokenizer.bpe.BPEConfig":
-        tree["tokenizer"] = {"sample_mb": None, "sample_seed": 1337, **tokenizer}
-    return tree
-
-
-def _to_5(tree: dict[str, Any]) -> dict[str, Any]:
-    """Further ways to choose the next token and to end a text, answers scored at the end, and wild worlds."""
-    added: dict[str, dict[str, Any]] = {
-        "generation": {
-            "repetition_penalty": 1.0,
-            "frequency_penalty": 0.0,
-            "presence_penalty": 0.0,
-            "no_repeat_ngram": 0,
-            "top_p": 1.0,
-            "min_p": 0.0,
-            "stop": [],
-            "lookup_tokens": 0,
-            "show": None,
-        },
-        "trainer": {"answers": 0},
-    }
-    tree = dict(tree)
-    for group, options in added.items():
-        if isinstance(part := tree.get(group), dict):
-            tree[group] = {**options, **part}
-    if isinstance(data := tree.get("data"), dict) and data.get(TARGET) == "cai.data.contacts.ContactsConfig":
-        tree["data"] = {"wild": 0.0, **data}
-    return tree
-
-
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _to_2, 2: _to_3, 3: _to_4, 4: _to_5}
-"""Format n → a pure function from a tree of format n to the tree of format n + 1 that behaves the same."""
 
 
 def upgrade(tree: dict[str, Any], config_format: int, path: Path) -> dict[str, Any]:

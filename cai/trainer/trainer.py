@@ -48,9 +48,12 @@ class TrainerConfig(Config):
     eval_every: Count
     eval_max_tokens: PositiveInt | None
     patience: Count
+    prune: Literal["median", "asha"] | None
+    prune_warmup: Count
     sample_every: Count
     samples: Count
     answers: Count
+    histogram_every: Count
     save_every: Count
     keep: Count
 
