@@ -24,6 +24,8 @@ MEMORY = {f"trainer.{key}" for key in ("micro_batch_size", "chunked_loss", "grad
 INEXACT = "losses may differ in their last digits from here on"
 ANSWERS = {"trainer.answers"}
 """Asked when training is over."""
+PRUNING = {"trainer.prune", "trainer.prune_warmup"}
+"""Whether a job of a sweep goes on, not what it computes."""
 LENGTHS = ("trainer.max_steps", "trainer.max_epochs")
 
 
@@ -84,7 +86,11 @@ def refusals_on_resuming(changes: Changes, saved: TrainConfig) -> list[str]:
             problems.append(
                 f"`{path}` must stay {before} in a run with trainer.patience, which counts evaluations, but is {after}."
             )
-        elif not may_move(path) and not path.startswith("sweep.") and path not in CADENCES | NONFINITE | MEMORY | ANSWERS:
+        elif (
+            not may_move(path)
+            and not path.startswith("sweep.")
+            and path not in CADENCES | NONFINITE | MEMORY | ANSWERS | PRUNING
+        ):
             problems.append(f"`{path}` must stay {before} as in the run, but is {after}. Leave it out, or start a new run.")
     return problems
 

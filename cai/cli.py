@@ -17,6 +17,9 @@ VERBS = {
     "evaluate": "how well a trained run predicts text (bits per byte) and answers questions (field by field)",
     "resume": "go on with a run that was interrupted or failed, to the bit",
     "reproduce": "run a saved config again and compare code, data and every loss",
+    "compare": "runs or a sweep side by side: a table, a report with curves, files; seeds averaged",
+    "list": "runs and sweeps with their status, size and best value; clean=true deletes what failed or is unused",
+    "board": "TensorBoard over the outputs: curves, samples, hyperparameters",
     "prepare": "tokenizer and token shards alone, with a report; train finds them in the cache",
     "inspect": "look at a tokenizer (figures, a text's tokens; -m compares) or at data (documents, tokens, rows)",
 }
@@ -27,7 +30,8 @@ Examples:
   cai train data=text data.path=my.txt tokenizer.vocab_size=8000
   cai train -m model.n_layer=4,6 optimizer.lr=0.01,0.04       a sweep: four runs, data built once
   cai generate run=last question="가온솔병원 전화번호 알려줘" doc="가온솔병원 전화 02-2345-6789"
-  tensorboard --logdir outputs                                curves, samples and hyperparameters"""
+  cai list                                                    runs and sweeps, newest first
+  cai board                                                   TensorBoard: curves, samples and hyperparameters"""
 
 
 def main(words: Sequence[str] | None = None) -> int:

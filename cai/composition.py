@@ -75,7 +75,11 @@ class HydraSession(AbstractContextManager["HydraSession"]):
         """Every job of the command line, validated. Raises ``ConfigError`` with all problems of all jobs."""
         overrides, hydras, problems = read_overrides(self.arguments.rest, self.loader)
         if hydras:
-            problems += check_hydra_overrides(hydras, self._hydra_tree(()), self.loader)
+            chosen = [
+                o for o in hydras if "/" in o.key_or_group and o.value() in self.loader.get_group_options(o.key_or_group)
+            ]
+            tree = self._hydra_tree(tuple(o.input_line or "" for o in chosen))
+            problems += check_hydra_overrides(hydras, tree, self.loader)
         combinations, swept_keys, more = expand(overrides, self.arguments.multirun, self.loader)
         self.problems += problems + more
         jobs = []

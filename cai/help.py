@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cai.options import OPTIONS, describe_options
 from cai.resources import conf_folder
 
 VERB_EXAMPLES = {
@@ -44,6 +45,17 @@ How good is a run? Likelihood of the validation text, and scores of its answers 
 
 A table goes to standard output; everything, every answer with its judgement included, to evaluations/<date_time>.json in the
 run, or to out=. What each figure means and how it is counted: docs/evaluate.md""",
+    "compare": """\
+Runs side by side: what they differ in and what it came to, the best first; runs that differ only in seed as their mean.
+
+  cai compare outputs/run/2026-01-01_00-00-00                     the jobs of a sweep, finished or not
+  cai compare outputs                                              every run there is
+  cai compare outputs/run/one outputs/run/other sort=tokens_per_sec
+  cai compare 'outputs/depth/*' out=comparison                     a glob; where the files go
+  cai compare outputs/run/2026-01-01_00-00-00 record=experiments/depth   what was learnt, to be kept
+
+The table shows only options that differ. All runs with all options and figures are in compare.csv and compare.json, curves
+and samples in report.html, which opens offline. It says where the comparison is not fair. All of it: docs/compare.md""",
     "resume": """\
 Go on with a run in its own directory, from its last whole checkpoint, as if it had never stopped.
 
@@ -64,6 +76,24 @@ Run a saved config again in a new directory and compare config, data, code, envi
   PYTHONPATH=copied_run/code cai reproduce copied_run trust=my_package   with the components it was trained with
 
 Exit code 0: all losses are equal to the bit. 3: within reproduce.tolerance. 4: they part; it says where and how far.""",
+    "list": """\
+Runs and sweeps, newest first: status, step, best validation loss, size on disk.
+
+  cai list
+  cai list outputs/my_runs                                a folder of runs
+  cai list outputs/run/2026-01-01_00-00-00                a sweep: its jobs one by one
+  cai list clean=true                                     offers to delete failed runs and unused caches, and asks first
+
+A run that no process is writing any more is `interrupted`, whatever it said last. clean=true names all that it would delete;
+never a run that is running, and what holds a checkpoint to go on from is said. Without a terminal nothing is deleted.""",
+    "board": """\
+TensorBoard over the outputs: curves, samples, hyperparameters, histograms. Ctrl-C ends it.
+
+  cai board
+  cai board outputs/run/2026-01-01_00-00-00               one run, or one sweep
+  cai board port=6007 open=true                           another port, and a browser
+
+Which tab shows what: docs/tensorboard.md""",
     "prepare": """\
 Learn the tokenizer and write the token shards that `cai train` with the same words would, and print a report.
 
@@ -87,6 +117,8 @@ Without run= and path= all groups and options of `cai train` can be given; what 
 def verb_help(verb: str) -> str:
     """What ``cai <verb> --help`` prints."""
     parts = [VERB_EXAMPLES[verb]]
+    if verb in OPTIONS:
+        parts.append(f"Options:\n\n{describe_options(verb)}")
     root = conf_folder() / f"{verb}.yaml"
     if root.is_file():
         groups = _groups_of(root)

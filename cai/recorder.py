@@ -6,22 +6,24 @@ import json
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
-from cai.config.base import Config
 from cai.errors import OutputError
 from cai.files import sync, told
+from cai.tensorboard import BEST, Look, Scalar, add_look, introduce
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 log = logging.getLogger(__name__)
 
-Scalar = bool | int | float | str
 METRICS, SAMPLES, EVENTS = "metrics.jsonl", "samples.md", "events.out.tfevents.*"
+EVALUATION = ".eval"
+"""How the name of an event file ends that ``cai evaluate`` writes."""
 
 
 class Recorder:
@@ -32,20 +34,29 @@ class Recorder:
         self._metrics: TextIO | None = None
         self._writer: SummaryWriter | None = None
         self._purge_step = 0  # TensorBoard takes the first such mark as the beginning and purges from the second on
+        self._best: dict[str, float] = {}
 
     def go_on(self, state: Mapping[str, Any] | None, sizes: Mapping[str, int] | None = None) -> None:
         """Before anything is recorded: take out of the records what came after the checkpoint with this ``state``; it will
         come again. Without a checkpoint all of it, TensorBoard's files included: the run begins anew.
 
-        ``sizes``: of the records when they held something more that stays. Event files of before a checkpoint stay too;
-        TensorBoard is told to forget their tail.
+        ``sizes``: of the records when they held something more that stays. A TensorBoard that has read a tail which is cut
+        off is told to forget it.
         """
         sizes = sizes or (state["sizes"] if state else {})
         for name in (METRICS, SAMPLES):
             _cut_back(self.directory / name, sizes.get(name, 0))
+        events = {path.name for path in self._event_files()}
+        if known := {name for name in sizes if name not in (METRICS, SAMPLES)}:  # older checkpoints know of none
+            for name in known:
+                _cut_back(self.directory / name, sizes[name])
+            for name in events - known:  # opened after the checkpoint
+                (self.directory / name).unlink()
         if state:
             # The first step that is recorded anew: the checkpoint's own, if that one's records were still to come.
             self._purge_step = state["step"] + (state["owed"] is None)
+            for line in _lines(self.directory / METRICS):
+                self._judge(line)
         else:
             for path in self.directory.glob(EVENTS):
                 path.unlink()
@@ -59,18 +70,10 @@ class Recorder:
             self._writer = SummaryWriter(str(self.directory), purge_step=self._purge_step)
         return self._writer
 
-    def hyperparameters(self, values: Mapping[str, Scalar], metrics: tuple[str, ...], name: str) -> None:
-        """Make the run a row of TensorBoard's HParams table, whose metrics are the scalar series themselves.
-
-        Through the run's own writer: ``SummaryWriter.add_hparams`` would add a second run in a folder of its own.
-        """
-        from tensorboard.plugins.hparams import summary_v2 as hp
-
-        columns = [hp.Metric(tag) for tag in metrics]
+    def hyperparameters(self, values: Mapping[str, Scalar]) -> None:
+        """Make the run a row of TensorBoard's HParams table, and lay out its charts: once a run, not when it is resumed."""
         with told(self.directory / EVENTS):
-            writer = self.writer._get_file_writer()  # type: ignore[no-untyped-call]
-            writer.add_summary(hp.hparams_config_pb(hparams=[hp.HParam(key) for key in values], metrics=columns))
-            writer.add_summary(hp.hparams_pb(dict(values), trial_id=name))
+            introduce(self.writer, values)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Record what was measured after ``step`` updates."""
@@ -80,9 +83,19 @@ class Recorder:
                     "a", encoding="utf-8", buffering=1
                 )  # a line is whole at once
             self._metrics.write(json.dumps({"step": step, **finite_or_null(values)}, allow_nan=False) + "\n")
+        scalars = {**values, **self._best} if self._judge(values) else values
         with told(self.directory / EVENTS):
-            for tag, value in values.items():
+            for tag, value in scalars.items():
                 self.writer.add_scalar(tag, value, step)
+
+    def _judge(self, values: Mapping[str, float | None]) -> bool:
+        """Whether ``values`` are of an evaluation; the best so far is kept, for the HParams table."""
+        loss, best = values.get("val/loss"), self._best.get(BEST["val/loss"], math.inf)
+        if loss is None or not math.isfinite(loss):
+            return False
+        if loss < best:
+            self._best = {tag: value for name, tag in BEST.items() if (value := values.get(name)) is not None}
+        return True
 
     def sample(self, step: int, title: str, text: str) -> None:
         """Record a generated text."""
@@ -91,18 +104,28 @@ class Recorder:
         with told(self.directory / EVENTS):
             self.writer.add_text("samples", f"**{title}**\n\n```\n{text.strip()}\n```", step)
 
+    def look(self, step: int, look: Look) -> None:
+        """Record what was seen inside the model after ``step`` updates; in TensorBoard alone."""
+        with told(self.directory / EVENTS):
+            add_look(self.writer, step, look)
+
     def sync(self) -> None:
-        """Have everything on the disk: metrics and samples synced, events handed over."""
-        for name in self.sizes():
-            with told(self.directory / name):
-                sync(self.directory / name)
+        """Have everything on the disk."""
         if self._writer is not None:
             with told(self.directory / EVENTS):
                 self._writer.flush()
+        for name in self.sizes():
+            with told(self.directory / name):
+                sync(self.directory / name)
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each record, for ``go_on``."""
-        return {name: path.stat().st_size for name in (METRICS, SAMPLES) if (path := self.directory / name).is_file()}
+        records = [path for name in (METRICS, SAMPLES) if (path := self.directory / name).is_file()]
+        return {path.name: path.stat().st_size for path in (*records, *self._event_files())}
+
+    def _event_files(self) -> list[Path]:
+        """Of this run's training: those of its evaluations are not its own."""
+        return sorted(path for path in self.directory.glob(EVENTS) if path.suffix != EVALUATION)
 
     def close(self) -> None:
         with told(self.directory / METRICS):
@@ -126,10 +149,19 @@ class Recorder:
 
 def newest_step(directory: Path) -> int:
     """The last step in a run's ``metrics.jsonl``, which may end in the middle of a line; 0 if there is none."""
-    path = directory / METRICS
-    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
-    whole = [line for line in lines if line.endswith(b"\n")]
+    whole = [line for line in _read(directory / METRICS).splitlines(keepends=True) if line.endswith(b"\n")]
     return int(json.loads(whole[-1])["step"]) if whole else 0
+
+
+def _lines(path: Path) -> Iterator[dict[str, float | None]]:
+    """Every line of ``metrics.jsonl`` that can be read."""
+    for line in _read(path).splitlines():
+        with suppress(ValueError):
+            yield json.loads(line)
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
 
 
 def _cut_back(path: Path, size: int) -> None:
@@ -150,15 +182,3 @@ def finite_or_null(values: Mapping[str, Any]) -> dict[str, Any]:
         else value
         for key, value in values.items()
     }
-
-
-def flatten(config: Config, prefix: str = "") -> dict[str, Scalar]:
-    """Dotted path → value, for tables: nested configs opened, sequences and ``None`` as text."""
-    flat: dict[str, Scalar] = {}
-    for key in type(config).model_fields:
-        value = getattr(config, key)
-        if isinstance(value, Config):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value if isinstance(value, bool | int | float | str) else str(value)
-    return flat

@@ -53,7 +53,9 @@ def go_on(directory: Path, arguments: Arguments, *, short: bool = False) -> int:
     config, changed = change(saved, arguments, refusals_on_resuming)
     facts = read_run(directory) if (directory / STATUS).is_file() else {}
     refuse_edited(directory, facts)
-    if facts.get("status") == "finished" and not (changed.keys() & set(LENGTHS) and facts["steps"] == facts["max_steps"]):
+    longer = changed.keys() & set(LENGTHS) and facts.get("steps") == facts.get("max_steps")
+    pruned = facts.get("status") == "pruned" and config.trainer.prune is not None
+    if pruned or (facts.get("status") == "finished" and not longer):
         log.info(describe_finished(directory, saved, facts, arguments.trust()))
         return 0
     others = {fact.name: fact.now for fact in compare_surroundings(facts) if not fact.same} if facts else {}

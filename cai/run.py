@@ -175,7 +175,7 @@ class Run:
         try:
             with deferred(then_raise=False):
                 if self._begun and error is None:
-                    self.record(status="finished", ended=_now())
+                    self.record(status="pruned" if self.facts.get("pruned") else "finished", ended=_now())
                 elif self._begun and error is not None:
                     self._record_end(error)
         finally:
@@ -189,7 +189,7 @@ class Run:
     def _record_end(self, error: BaseException) -> None:
         """Why the run ended before its time."""
         try:
-            if is_interruption(error):
+            if is_interruption(error) or isinstance(error, SystemExit):  # as a cluster's launcher ends what it will requeue
                 self.record(status="interrupted", ended=_now())
                 return
             text = "".join(traceback.format_exception(error))

@@ -24,6 +24,7 @@ def describe_end(directory: Path, result: FitResult, config: TrainConfig, *, aga
     best = f"{result.best_val_loss:.4f} (step {result.best_step})" if result.best_val_loss is not None else "none"
     answers = in_short(result.metrics)
     how = f"stopped at step {result.step:,}, as it improved no more" if result.stopped_early else f"{result.step:,} steps"
+    how = f"pruned at step {result.step:,}, as its siblings did better" if result.pruned else how
     return "\n".join(
         [
             "",
@@ -44,6 +45,9 @@ def describe_end(directory: Path, result: FitResult, config: TrainConfig, *, aga
 
 def describe_finished(directory: Path, config: TrainConfig, facts: Mapping[str, Any], trust: str) -> str:
     """That a run is finished already, and how it would go on."""
+    if facts["status"] == "pruned":
+        command = f"{resume_command(directory, trust)} trainer.prune=null"
+        return f"already finished: {directory} was pruned at step {facts['steps']:,}. To go on nevertheless: {command}"
     if facts["steps"] < facts["max_steps"]:
         return (
             f"already finished: {directory} stopped early at step {facts['steps']:,}, as it improved no more"

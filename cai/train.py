@@ -28,17 +28,19 @@ from cai.model.base import IGNORE_INDEX
 from cai.overrides import parse_arguments
 from cai.plan import count_parameters, describe_plan, describe_resumption, flops_per_token
 from cai.randomness import seed_everything
-from cai.recorder import Recorder, finite_or_null, flatten
+from cai.recorder import Recorder, finite_or_null
 from cai.run import TOKENIZER, Run, claim_directory
 from cai.runs import STATUS, read_run
 from cai.signals import listening
 from cai.summary import describe_end, describe_failure, describe_interruption, resume_command
+from cai.tensorboard import hyperparameters
 from cai.tokenizer.base import Tokenizer
 from cai.tokens.batches import dataset_of
 from cai.tokens.learned import learn_tokenizer
 from cai.tokens.shards import build_shards
 from cai.trainer.estimate import estimate_seconds
 from cai.trainer.progress import FitResult
+from cai.trainer.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -76,17 +78,12 @@ def train(config: TrainConfig, run: Run, source: Path | None = None) -> FitResul
             recorder=recorder,
             samples=sampler(corpus, generator, config.trainer.samples, config.seed),
             seed=config.seed,
+            prompt=prompt_ids(corpus, tokenizer) if config.trainer.histogram_every else None,
             built_from={**config.model.model_dump(), "vocab_size": tokenizer.vocab_size},
             micro_batch_size=run.facts.get("micro_batch_size"),
             flops_per_token=flops_per_token(model, config.model),
         )
-        state = trainer.restore(source) if source else None
-        run.go_on(trainer.progress.step)
-        recorder.go_on(state, sizes_with_answers(run, state))
-        if state is None:
-            recorder.hyperparameters(flatten(config), metrics=("val/loss", "val/bits_per_byte"), name=run.directory.name)
-        else:
-            log.info(describe_resumption(trainer, state, config.schedule))
+        take_up(trainer, config, run, source)
         log.info(describe_plan(config, trainer, gate, note=corpus.note, seconds=estimate_seconds(trainer)))
         run.record(
             tokenizer=gate.figures(),
@@ -101,6 +98,17 @@ def train(config: TrainConfig, run: Run, source: Path | None = None) -> FitResul
             run.facts |= finite_or_null(trainer.reached())
 
 
+def take_up(trainer: Trainer, config: TrainConfig, run: Run, source: Path | None) -> None:
+    """Have trainer and records stand where the run stands: at its beginning, or at its checkpoint ``source``."""
+    state = trainer.restore(source) if source else None
+    run.go_on(trainer.progress.step)
+    trainer.recorder.go_on(state, sizes_with_answers(run, state))
+    if state is None:
+        trainer.recorder.hyperparameters(hyperparameters(config, run.facts["overrides"]))
+    else:
+        log.info(describe_resumption(trainer, state, config.schedule))
+
+
 def sampler(corpus: Corpus, generator: Generator, count: int, seed: int) -> Callable[[], list[tuple[str, str]]]:
     """A function that writes on from ``count`` prompts of the validation documents, each text with its prompt's title."""
     prompts = corpus.prompts(count)
@@ -109,6 +117,11 @@ def sampler(corpus: Corpus, generator: Generator, count: int, seed: int) -> Call
         return [(prompt.title, plain_text(prompt.parts[-1:]) + generator.text(prompt.parts, seed)) for prompt in prompts]
 
     return samples
+
+
+def prompt_ids(corpus: Corpus, tokenizer: Tokenizer) -> list[int] | None:
+    """The first prompt of the validation documents, if it says anything."""
+    return next((tokenizer.encode_parts(prompt.parts) for prompt in corpus.prompts(1)), None) or None
 
 
 def main(words: Sequence[str]) -> int:
@@ -170,6 +183,8 @@ def exit_code_of(task: Callable[[], object], directory: Path, trust: str = "") -
     advise(resume_command(directory, trust))
     try:
         task()
+    except SystemExit:
+        raise
     except BaseException as error:  # the run directory has the traceback; the user gets a sentence
         if not is_interruption(error):
             print(f"\n{describe_failure(error, directory, trust)}", file=sys.stderr)

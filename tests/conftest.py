@@ -20,6 +20,7 @@ TINY = (
     "data.packing=stream",
     "data.loss=all",
     "data.val_ratio=0.2",
+    "tokenizer=bpe",
     "tokenizer.vocab_size=400",
     "model.n_layer=1",
     "model.n_head=2",

@@ -64,6 +64,35 @@ def test_a_record_that_a_checkpoint_does_not_know_is_emptied(tmp_path: Path) -> 
     assert len(list(tmp_path.glob("events.*"))) == events == 1, "their tail is purged by the next writer"
 
 
+def events(folder: Path) -> list[Path]:
+    return sorted(folder.glob("events.*"))
+
+
+def test_event_files_are_cut_back_to_the_checkpoint_and_later_ones_removed(tmp_path: Path) -> None:
+    with Recorder(tmp_path) as recorder:
+        recorder.metrics(1, {"train/loss": 1.0})
+        recorder.sync()
+        sizes = recorder.sizes()
+        (first,) = events(tmp_path)
+        before = first.read_bytes()
+        recorder.metrics(2, {"train/loss": 0.5})
+    evaluation = tmp_path / "events.out.tfevents.2000000000.host.1.0.eval"
+    evaluation.touch()
+    later = tmp_path / "events.out.tfevents.2000000000.host.2.0"
+    later.touch()
+    assert sizes[first.name] == len(before) < first.stat().st_size
+    cut_back(tmp_path, sizes)
+    assert events(tmp_path) == [first, evaluation]
+    assert first.read_bytes() == before
+
+
+def test_event_files_stay_if_the_checkpoint_is_older_than_their_sizes(tmp_path: Path) -> None:
+    sizes = record(tmp_path, 1, 2)
+    before = [path.read_bytes() for path in events(tmp_path)]
+    cut_back(tmp_path, {name: size for name, size in sizes.items() if not name.startswith("events")})
+    assert [path.read_bytes() for path in events(tmp_path)] == before != []
+
+
 def test_without_a_checkpoint_all_records_are_taken_out(tmp_path: Path) -> None:
     record(tmp_path, 1)
     record(tmp_path, 2)

@@ -159,7 +159,7 @@ def test_a_directory_with_a_config_alone_begins(whole: Path) -> None:
 
 def test_a_job_of_a_sweep_goes_on_alone(scratch: Path, whole: Path) -> None:
     with cut_short(7):
-        assert main(["train", "-m", *TEN_STEPS, "name=sweep", "seed=1337,2"]) == 130
+        assert main(["train", "hydra/launcher=basic", "-m", *TEN_STEPS, "name=sweep", "seed=1337,2"]) == 130
     (job,) = (path.parent for path in Path("outputs/sweep").glob("*/0_*/run.json"))
     resume(job)
     assert metrics_of(job) == metrics_of(whole)

@@ -222,10 +222,10 @@ def test_a_run_must_be_named(words: list[str], scratch: Path, capsys: pytest.Cap
     assert "cai resume outputs/run/<date_time>" in capsys.readouterr().err
 
 
-def test_a_sweep_is_refused_with_the_way_to_go_on(scratch: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_that_cannot_be_read_is_refused_and_left_alone(scratch: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = scratch / "sweep"
     sweep.mkdir()
     (sweep / "sweep.json").write_text("{}")
     assert main(["resume", "sweep"]) == 2
-    assert "but sweep is a sweep. Give one of its jobs: cai resume sweep/<job>" in capsys.readouterr().err
+    assert "sweep/sweep.json must list the jobs of a sweep, but cannot be read" in capsys.readouterr().err
     assert [path.name for path in sweep.iterdir()] == ["sweep.json"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
@@ -19,6 +20,9 @@ from typing import Any
 import pytest
 
 from cai.cli import main
+from cai.composition import compose
+from cai.recorder import Recorder
+from cai.tensorboard import Scalar, hyperparameters
 from tests.conftest import TINY, run_directories, train_tiny
 from tests.processes import exit_code, start, the_run
 from tests.resuming import TEN_STEPS, cut_short, metrics_of, train_cut
@@ -90,8 +94,88 @@ def test_each_run_directory_is_exactly_one_run_with_its_hyperparameters(scratch:
         groups = get(address, "plugin/hparams/session_groups", query | {"colParams": columns})["sessionGroups"]
         assert sorted(group["hparams"]["optimizer.lr"] for group in groups) == [1e-4, 3e-4, 0.002]
         assert all(group["hparams"]["model.n_layer"] == 1 for group in groups)
-        tags = {value["name"]["tag"] for group in groups for value in group["metricValues"]}
-        assert "val/loss" in tags
+        for group in groups:
+            facts = json.loads((outputs / group["name"] / "run.json").read_text())
+            newest = {value["name"]["tag"]: value["value"] for value in group["metricValues"]}
+            assert newest.items() >= {tag: pytest.approx(facts["metrics"][tag], rel=1e-6) for tag in METRICS}.items()
+            assert newest["_best/val_loss"] == pytest.approx(facts["best_val_loss"], rel=1e-6)
+
+
+METRICS = ("val/loss", "val/bits_per_byte", "train/loss")
+
+
+def record(folder: Path, hyperparameters: dict[str, Scalar], *losses: float) -> None:
+    """A run as a trainer would leave it."""
+    with Recorder(folder) as recorder:
+        recorder.hyperparameters(hyperparameters)
+        for step, loss in enumerate(losses):
+            recorder.metrics(step, {"train/loss": loss / 2, "val/loss": loss, "val/bits_per_byte": loss / 4})
+
+
+@pytest.fixture(scope="module")
+def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sweeps over different options, with a job folder of the same name; one more run that failed early."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    record(outputs / "run/a/0_x", {"optimizer.lr": 0.1, "model": "Modern", "model.n_layer": 2}, 4.0, 2.0, 3.0)
+    record(outputs / "run/a/1_y", {"optimizer.lr": 0.2, "model": "Modern", "model.n_layer": 2}, 4.0, 3.5)
+    record(outputs / "run/b/0_x", {"optimizer.lr": 0.1, "model": "GPT2", "model.n_layer": 2, "model.bias": True}, 5.0, 1.0)
+    record(outputs / "run/c", {"optimizer.lr": 0.1, "model": "GPT2", "model.n_layer": 2, "model.bias": False})
+    return outputs
+
+
+def test_the_table_is_complete_over_several_sweeps(sweeps: Path) -> None:
+    with tensorboard(sweeps) as address:
+        assert runs_when_loaded(address, 4) == ["run/a/0_x", "run/a/1_y", "run/b/0_x", "run/c"]
+        experiment = get(address, "plugin/hparams/experiment", {"experimentName": "", "hparamsLimit": 1000})
+        groups = get(address, "plugin/hparams/session_groups", EVERYTHING)["sessionGroups"]
+        layout = get(address, "plugin/custom_scalars/layout")
+    columns = {info["name"]: info.get("differs", False) for info in experiment["hparamInfos"]}
+    assert columns == {"model": True, "model.bias": True, "optimizer.lr": True, "model.n_layer": False}
+    first = [info["name"]["tag"] for info in experiment["metricInfos"]][:2]
+    assert first == ["_best/bits_per_byte", "_best/val_loss"], "TensorBoard shows the first five without being asked"
+    rows = {group["name"]: group for group in groups}
+    assert sorted(rows) == ["run/a/0_x", "run/a/1_y", "run/b/0_x", "run/c"], "a row for each run, whatever its folder's name"
+    assert rows["run/b/0_x"]["hparams"] == {"optimizer.lr": 0.1, "model": "GPT2", "model.n_layer": 2, "model.bias": True}
+    values = {name: {one["name"]["tag"]: one["value"] for one in row["metricValues"]} for name, row in rows.items()}
+    assert values["run/a/0_x"] == {
+        "train/loss": 1.5,
+        "val/loss": 3.0,
+        "val/bits_per_byte": 0.75,
+        "_best/val_loss": 2.0,
+        "_best/bits_per_byte": 0.5,
+    }
+    assert values["run/c"] == {}
+    charts = {chart["title"]: chart["multiline"]["tag"] for part in layout["category"] for chart in part["chart"]}
+    assert charts["train and validation"] == ["^train/loss$", "^val/loss$"]
+    assert len(charts) == sum(len(part["chart"]) for part in layout["category"]) == 7, "each once, not once for each run"
+
+
+EVERYTHING = {"experimentName": "", "allowedStatuses": ["STATUS_UNKNOWN"], "colParams": [], "sliceSize": 1000}
+
+
+def test_the_best_evaluation_outlives_an_interruption(tmp_path: Path) -> None:
+    record(tmp_path, {"seed": 1}, 4.0, 2.0)
+    sizes = {"metrics.jsonl": (tmp_path / "metrics.jsonl").stat().st_size}
+    next_second()
+    with Recorder(tmp_path) as recorder:
+        recorder.go_on({"sizes": sizes, "step": 1, "owed": None})
+        recorder.metrics(2, {"val/loss": 3.0, "val/bits_per_byte": 0.75})
+        recorder.metrics(3, {"val/loss": 1.0, "val/bits_per_byte": 0.25})
+    assert seen(tmp_path)["_best/val_loss"] == [(0, 4.0), (1, 2.0), (2, 2.0), (3, 1.0)]
+    assert seen(tmp_path)["_best/bits_per_byte"] == [(0, 1.0), (1, 0.5), (2, 0.5), (3, 0.25)]
+
+
+def test_what_decides_a_run_is_in_the_table_and_what_was_asked_for() -> None:
+    config = compose(["model=gpt2_nano", "data.wild=0.5"])
+    values = hyperparameters(config, ["model=gpt2_nano", "data.wild=0.5", "device.threads=2", "~x", "+trainer.keep=3"])
+    main = ("model", "model.n_layer", "model.dropout", "optimizer", "optimizer.lr", "optimizer.weight_decay", "schedule")
+    more = ("schedule.warmup_steps", "trainer.max_steps", "trainer.batch_size", "tokenizer", "tokenizer.vocab_size", "seed")
+    assert values.keys() >= {*main, *more, "data", "data.wild", "data.packing", "device.precision"}
+    assert (values["model"], values["data"], values["data.wild"]) == ("GPT2", "Contacts", 0.5)
+    assert values.keys() & {"device.threads", "trainer.keep"} == {"device.threads", "trainer.keep"}
+    unasked = ("trainer.log_every", "trainer.save_every", "output_dir", "device.type", "generation.temperature")
+    assert values.keys() & {*unasked, "trainer.max_epochs"} == set(), "null options have no value"
+    assert all(isinstance(value, bool | int | float | str) for value in values.values())
 
 
 def test_a_run_writes_one_event_file(scratch: Path) -> None:
@@ -106,8 +190,9 @@ def seen(directory: Path) -> dict[str, list[tuple[int, float]]]:
 
     accumulator = EventAccumulator(str(directory), {"tensors": 0})
     accumulator.Reload()
-    tags = [tag for tag in accumulator.Tags()["tensors"] if not tag.startswith("_hparams_")]
-    texts = [(event.step, 0.0) for event in accumulator.Tensors("samples/text_summary")]
+    tags = [tag for tag in accumulator.Tags()["tensors"] if not tag.startswith(("_hparams_", "custom_scalars"))]
+    there = "samples/text_summary" in tags
+    texts = [(event.step, 0.0) for event in accumulator.Tensors("samples/text_summary")] if there else []
     return {"samples": texts} | {
         tag: [(event.step, float(make_ndarray(event.tensor_proto))) for event in accumulator.Tensors(tag)]
         for tag in tags
@@ -121,9 +206,13 @@ def next_second() -> None:
 
 
 def expected(directory: Path) -> dict[str, list[tuple[int, Any]]]:
-    """The same out of ``metrics.jsonl`` and ``samples.md``."""
+    """The same out of ``metrics.jsonl`` and ``samples.md``, and the best evaluation at each."""
     found: dict[str, list[tuple[int, Any]]] = {}
+    best: list[float] = []
     for line in metrics_of(directory):
+        if "val/loss" in line:
+            best = min(best or [math.inf], [line["val/loss"], line["val/bits_per_byte"]])
+            line |= dict(zip(("_best/val_loss", "_best/bits_per_byte"), best, strict=True))
         for tag, value in line.items():
             if tag != "step":
                 found.setdefault(tag, []).append((int(line["step"]), pytest.approx(value, rel=1e-6)))
@@ -181,6 +270,5 @@ def test_a_run_killed_and_resumed_is_one_run_of_one_session(killed: Path) -> Non
     assert len(sessions) == 1
     with tensorboard(killed.parents[1]) as address:
         assert runs_when_loaded(address, 1) == [f"run/{killed.name}"]
-        query = {"experimentName": "", "allowedStatuses": ["STATUS_UNKNOWN"], "colParams": [], "sliceSize": 9}
-        groups = get(address, "plugin/hparams/session_groups", query)["sessionGroups"]
+        groups = get(address, "plugin/hparams/session_groups", EVERYTHING)["sessionGroups"]
         assert [len(group["sessions"]) for group in groups] == [1]

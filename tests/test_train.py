@@ -95,7 +95,8 @@ def test_data_and_tokenizer_are_built_once_for_all_jobs_of_a_sweep(monkeypatch: 
         return original(self, texts)
 
     monkeypatch.setattr(BPEConfig, "build", build)
-    assert main(["train", "-m", *TINY, "model.n_layer=1,2", "optimizer.lr=1e-4,3e-4"]) == 0
+    # Hydra's own launcher, whose jobs are run in this process; of others tests/test_sweep_processes.py tells the same.
+    assert main(["train", "hydra/launcher=basic", "-m", *TINY, "model.n_layer=1,2", "optimizer.lr=1e-4,3e-4"]) == 0
     (sweep,) = Path("outputs/run").iterdir()
     runs = run_directories(sweep)
     assert [run.name for run in runs] == [

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from cai.config.base import Config
+from cai.config.comparison import CompareConfig
 from cai.config.evaluation import EvaluateConfig
 from cai.config.inspection import InspectConfig, InspectDataConfig
 from cai.data.base import DataConfig
@@ -121,6 +122,7 @@ ROOTS: dict[str, type[Config]] = {
     "train": TrainConfig,
     "generate": GenerateConfig,
     "evaluate": EvaluateConfig,
+    "compare": CompareConfig,
     "reproduce": ReproduceConfig,
     "inspect": InspectConfig,
     "inspect_data": InspectDataConfig,

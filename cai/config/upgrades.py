@@ -103,12 +103,15 @@ def _to_5(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def _to_6(tree: dict[str, Any]) -> dict[str, Any]:
-    """Jobs of a sweep that stop when their siblings do better, histograms, and what a sweep does about failed jobs."""
+    """Pruned jobs, histograms, what a sweep does about failed jobs, and how far merges reach."""
     if not isinstance(trainer := tree.get("trainer"), dict):
         return tree  # validation says what is wrong
     trainer = {"prune": None, "prune_warmup": 0, "histogram_every": 0, **trainer}
-    sweep = {TARGET: "cai.sweeps.SweepConfig", "fail_fast": False, "retry": True}
-    return {"sweep": sweep, **tree, "trainer": trainer}
+    tree = {"sweep": {TARGET: "cai.sweeps.SweepConfig", "fail_fast": False, "retry": True}, **tree, "trainer": trainer}
+    tokenizer = tree.get("tokenizer")
+    if isinstance(tokenizer, dict) and tokenizer.get(TARGET) == "cai.tokenizer.bpe.BPEConfig":
+        tree["tokenizer"] = {"merge_within": "word", **tokenizer}
+    return tree
 
 
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _to_2, 2: _to_3, 3: _to_4, 4: _to_5, 5: _to_6}

@@ -40,7 +40,7 @@ def answer_at_end(
     """
     if (there := run.facts.get(ANSWERED)) and there["step"] == result.step:  # stopped between them and its end
         return _with(there["figures"], result, trainer)
-    if not config.trainer.answers:
+    if not config.trainer.answers or result.pruned:
         return result
     cases, about = cases_of(config.data, corpus, config.trainer.answers)
     if not cases:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from cai.model.base import IGNORE_INDEX
 from cai.model.cache import Cache
 from cai.model.context import Context, isolation
 from cai.model.linear import linear
@@ -14,6 +16,10 @@ from cai.model.loss import next_token_loss, soft_cap
 
 LARGE = 2**25
 """Logits (128 MiB in fp32, kept and differentiated: twice that) from which on the loss is computed in chunks."""
+
+
+PLACES = 256
+"""The number of logits computed on a CPU is a multiple of this, or all."""
 
 
 class Decoder(nn.Module, ABC):
@@ -52,9 +58,12 @@ class Decoder(nn.Module, ABC):
         x = self.hidden(ids) if segments is None else self.hidden(ids, isolation(segments))  # (B, T, C)
         if targets is None:
             return self.logits(x)
-        weight = self.head_weight()
+        x, targets, weight = x.flatten(0, 1), targets.flatten(), self.head_weight()
+        if x.device.type == "cpu" and not torch.compiler.is_compiling():
+            chosen = places_that_count(targets)
+            x, targets = x[chosen], targets[chosen]
         chunked = targets.numel() * len(weight) > LARGE if self.chunked_loss is None else self.chunked_loss
-        return next_token_loss(x.flatten(0, 1), weight, targets.flatten(), self.logit_softcap, chunked=chunked)
+        return next_token_loss(x, weight, targets, self.logit_softcap, chunked=chunked)
 
     def logits(self, x: Tensor) -> Tensor:
         """``(..., C)`` of ``hidden`` → ``(..., V)``."""
@@ -94,3 +103,14 @@ class Decoder(nn.Module, ABC):
         else:
             out = block(*inputs)
         return out
+
+
+def places_that_count(targets: Tensor) -> Tensor | slice:
+    """Where ``targets (N,)`` count, in order, as an index; logits anywhere else would be computed for nothing.
+
+    A few that do not count follow, so that few different sizes of tensors come up: freed memory is kept for the next. Not
+    for accelerators, which would have to wait to know how many there are.
+    """
+    counts = targets != IGNORE_INDEX
+    needed = -(-int(counts.sum()) // PLACES) * PLACES
+    return counts.argsort(descending=True, stable=True)[:needed] if needed < len(targets) else slice(None)

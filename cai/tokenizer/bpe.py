@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
@@ -16,9 +16,14 @@ SMALLEST_VOCABULARY = 256 + len(TAGS)
 
 
 class BPEConfig(TokenizerConfig):
-    """Merges learned on the train documents. Never an unknown token: every byte is in the alphabet."""
+    """Merges learned on the train documents. Never an unknown token: every byte is in the alphabet.
+
+    ``merge_within="character"``: the bytes of a character are all that is merged, so that a word is spelled the same
+    wherever it stands, which is what a model copies best.
+    """
 
     vocab_size: Annotated[int, Field(ge=SMALLEST_VOCABULARY)]
+    merge_within: Literal["word", "character"]
     digits: Annotated[int, Field(ge=1, le=3)]
     sample_mb: Annotated[float, Field(ge=0.1)] | None
     sample_seed: Annotated[int, Field(ge=0, lt=2**63)]
@@ -29,7 +34,10 @@ class BPEConfig(TokenizerConfig):
 
     def build(self, texts: Iterable[str]) -> Tokenizer:
         """The vocabulary may come out smaller than asked where the text has no more pairs to merge."""
-        backend = byte_level_backend(pre_tokenizers.Split(Regex(rf"\p{{N}}{{1,{self.digits}}}"), "isolated"))
+        splits = [pre_tokenizers.Split(Regex(rf"\p{{N}}{{1,{self.digits}}}"), "isolated")]
+        if self.merge_within == "character":
+            splits.append(pre_tokenizers.Split(Regex(r"\P{N}"), "isolated"))
+        backend = byte_level_backend(*splits)
         trainer = trainers.BpeTrainer(
             vocab_size=self.vocab_size,
             special_tokens=list(TAGS),

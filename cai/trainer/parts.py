@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 if TYPE_CHECKING:
@@ -31,5 +31,7 @@ class TrainerParts(TypedDict):
     """What an earlier part of the run, or the run that is repeated, found to fit; where ``auto`` begins."""
     flops_per_token: NotRequired[float]
     """Floating-point operations of forward and backward for one token; for ``perf/mfu``."""
+    prompt: NotRequired[Sequence[int] | None]
+    """Ids whose attention is drawn, with ``histogram_every``; ``None``: those of the first validation row."""
     built_from: NotRequired[Mapping[str, Any]]
     """Options of the model, kept with each checkpoint: one that does not fit can then say which option differs."""

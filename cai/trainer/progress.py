@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
@@ -15,6 +15,11 @@ SPIKE = 6.0
 
 WORSE_EVALS, WORSE, WORSE_TRAIN = 2, 1.01, 1.05
 """Evaluations without a better one, and how much worse than the best and than training validation must be to speak of it."""
+
+
+def due(step: int, every: int) -> bool:
+    """Whether what is done every so many steps (0: never) is done after this one."""
+    return every > 0 and step > 0 and step % every == 0
 
 
 @dataclass
@@ -30,6 +35,8 @@ class Progress:
     evals_without_improvement: int = 0
     owed: dict[str, float] | None = field(default_factory=dict)
     """The metrics of ``step`` whose evaluation, samples or line in the record are still to come; ``None``: nothing is."""
+    pruned: bool = False
+    """Whether siblings in a sweep have done so much better that it stops here."""
     recent_losses: list[float] = field(default_factory=list)
     spikes: list[int] = field(default_factory=list)
     """The newest hundred steps whose logged loss stood out of those before."""
@@ -46,6 +53,17 @@ class Progress:
             return True
         self.evals_without_improvement += 1
         return False
+
+    def is_over(self, max_steps: int, patience: int) -> bool:
+        """Whether no step is to come: all are taken, validation improves no more, or siblings do better."""
+        return self.step >= max_steps or self.pruned or 0 < patience <= self.evals_without_improvement
+
+    def advice(self, metrics: Mapping[str, float]) -> Iterator[str]:
+        """Take in what was measured; a sentence for each thing that a person should know."""
+        if "train/loss" in metrics and (spike := self.watch(metrics["train/loss"])):
+            yield spike
+        if "val/loss" in metrics and (sentence := self.overfits(metrics)):
+            yield sentence
 
     def overfits(self, metrics: Mapping[str, float]) -> str | None:
         """After an evaluation; a sentence if validation gets worse while the train text gets better: ever less often."""
@@ -79,12 +97,19 @@ class Progress:
 
     def result(self, max_steps: int, metrics: Mapping[str, float]) -> FitResult:
         """At the end of training; ``metrics`` are the newest."""
-        return FitResult(self.step, self.step < max_steps, self.best_val_loss, self.best_step, dict(metrics))
+        early = self.step < max_steps and not self.pruned
+        return FitResult(self.step, early, self.best_val_loss, self.best_step, dict(metrics), self.pruned)
 
     def reached(self) -> dict[str, Any]:
         """For ``run.json``."""
         best = {"best_val_loss": self.best_val_loss, "best_step": self.best_step}
-        return {"steps": self.step, **best, "seconds": round(self.seconds, 3), "loss_spikes": self.spikes}
+        return {
+            "steps": self.step,
+            "pruned": self.pruned,
+            **best,
+            "seconds": round(self.seconds, 3),
+            "loss_spikes": self.spikes,
+        }
 
 
 @dataclass(frozen=True)
@@ -97,3 +122,5 @@ class FitResult:
     best_step: int
     metrics: dict[str, float]
     """The newest value of each metric."""
+    pruned: bool = False
+    """Whether it stopped because siblings in its sweep did better."""

@@ -19,9 +19,11 @@ from cai.interruption import Interrupted, deferred
 from cai.trainer.checkpoint import load_checkpoint
 from cai.trainer.evaluation import evaluate
 from cai.trainer.folder import CheckpointFolder
+from cai.trainer.histograms import Inside
 from cai.trainer.meter import Meter
 from cai.trainer.parts import TrainerParts
-from cai.trainer.progress import FitResult, Progress
+from cai.trainer.progress import FitResult, Progress, due
+from cai.trainer.pruning import Pruner
 from cai.trainer.snapshot import restore_snapshot, take_snapshot, take_weights_alone
 from cai.trainer.update import Update, Updater
 
@@ -105,11 +107,13 @@ class Trainer:
         if config.micro_batch_size == "auto" and (size := parts.get("micro_batch_size")):
             self.updater.micro_batch.size = size
         self.checkpoints = CheckpointFolder(self.recorder.directory / "checkpoints", config.keep)
+        self.pruner = Pruner(self.recorder.directory, config.prune, config.prune_warmup) if config.prune else None
         self.progress = Progress()
         self.newest: dict[str, float] = {}
         self._random: randomness.RandomState | None = None  # of the checkpoint to go on from, put back when `fit` begins
         self._as_owed: Callable[[], None] | None = None  # puts randomness back to where it was before the settling
         self.meter = Meter(self.device, parts.get("flops_per_token"))
+        self.inside = Inside(config.histogram_every, self.updater, self.meter, parts.get("prompt"))
         self._saved: tuple[int, bool] | None = None
 
     def restore(self, source: Path) -> dict[str, Any]:
@@ -119,6 +123,7 @@ class Trainer:
         """
         checkpoint = load_checkpoint(source)
         restore_snapshot(self, checkpoint, source)
+        self.progress.pruned &= self.pruner is not None
         self._random, self._saved = checkpoint.random, self._place()
         return checkpoint.state
 
@@ -135,7 +140,7 @@ class Trainer:
             while True:
                 if self.progress.owed is not None:
                     self._settle(self.progress.owed)
-                if self._is_over(self.progress):
+                if self.progress.is_over(self.max_steps, self.config.patience):
                     break
                 with deferred():
                     self._take_step(bar)
@@ -148,11 +153,11 @@ class Trainer:
         progress.step += 1
         progress.tokens += config.batch_size * self.dataset.block_size
         bar.update()
-        cadences = (config.eval_every, config.sample_every, config.save_every)
-        if progress.step == self.max_steps or _due(progress.step, config.log_every):
+        cadences = (config.eval_every, config.sample_every, config.save_every, config.histogram_every)
+        if progress.step == self.max_steps or due(progress.step, config.log_every):
             progress.owed = self._measure(update)
             bar.set_postfix_str("loss {train/loss:.3f}, {perf/tokens_per_sec:,.0f} tokens/s".format_map(progress.owed))
-        elif any(_due(progress.step, every) for every in cadences):
+        elif any(due(progress.step, every) for every in cadences):
             progress.owed = {}
         if progress.owed is not None:
             self.updater.guard.check(self.updater.circumstances)
@@ -166,23 +171,26 @@ class Trainer:
         config, progress = self.config, copy.copy(self.progress)
         metrics, texts, improved = dict(owed), [], False
         is_last = progress.step == self.max_steps
-        if is_last or progress.step == 0 or _due(progress.step, config.eval_every):
+        if is_last or progress.step == 0 or due(progress.step, config.eval_every):
             with self._aside():
                 evaluation = evaluate(self.updater, progress.step, config.eval_max_tokens)
             metrics |= {"val/loss": evaluation.loss, "val/bits_per_byte": evaluation.bits_per_byte}
             improved = progress.judge(evaluation.loss)
-        ends = progress.step > 0 and self._is_over(progress)
-        if ends or _due(progress.step, config.sample_every):
+            if self.pruner and not is_last:
+                progress.pruned = self.pruner.stops(progress.step, evaluation.bits_per_byte)
+        ends = progress.step > 0 and progress.is_over(self.max_steps, config.patience)
+        if (ends and not progress.pruned) or due(progress.step, config.sample_every):
             with self._aside():
                 texts = self.samples()
+        look = self.inside.look(progress.step)
         with deferred(), self.meter.paused():
             if metrics:
                 self.recorder.metrics(progress.step, metrics)
             for title, text in texts:
                 self.recorder.sample(progress.step, title, text)
-            if "train/loss" in metrics and (spike := progress.watch(metrics["train/loss"])):
-                log.warning("%s", spike)
-            if "val/loss" in metrics and (advice := progress.overfits(metrics)):
+            if look:
+                self.recorder.look(progress.step, look)
+            for advice in progress.advice(metrics):
                 log.warning("%s", advice)
             self.newest |= metrics
             progress.owed = None
@@ -191,7 +199,7 @@ class Trainer:
                 self.recorder.sync()
                 with self.updater.average.applied():
                     self.checkpoints.save_best(take_weights_alone(self))
-            if ends or _due(progress.step, config.save_every):
+            if ends or due(progress.step, config.save_every):
                 self._save_last()
 
     def reached(self) -> dict[str, Any]:
@@ -202,9 +210,6 @@ class Trainer:
             "skipped_updates": self.updater.guard.skipped,
             "metrics": dict(self.newest),
         }
-
-    def _is_over(self, progress: Progress) -> bool:
-        return progress.step >= self.max_steps or 0 < self.config.patience <= progress.evals_without_improvement
 
     def _measure(self, update: Update) -> dict[str, float]:
         """The metrics of a step just taken. Waits for the device."""
@@ -245,7 +250,3 @@ class Trainer:
 
     def _place(self) -> tuple[int, bool]:
         return self.progress.step, self.progress.owed is None
-
-
-def _due(step: int, every: int) -> bool:
-    return every > 0 and step > 0 and step % every == 0

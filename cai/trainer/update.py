@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
@@ -79,6 +80,7 @@ class Updater:
         self.scaler = device.grad_scaler()
         self.average = WeightAverage(model, config.ema_decay)
         self._ahead: tuple[int, Batch] | None = None
+        self.observe: Callable[[int], None] | None = None  # called in each update while its gradients are there
         if any("param_names" not in group for group in optimizer.param_groups):
             raise ConfigError(
                 "an optimizer must be built from model.named_parameters(), as checkpoints go by name, but was built from"
@@ -108,6 +110,8 @@ class Updater:
         norms = self._gradient_norms()
         grad_norm = torch.linalg.vector_norm(norms)
         if self.guard.admits(step, loss, grad_norm, norms, self.circumstances):
+            if self.observe is not None:
+                self.observe(step)
             nn.utils.clip_grads_with_norm_(self.model.parameters(), self.grad_clip or math.inf, grad_norm)
             # By the number of the step alone: a step that loss scaling skips still counts in the schedule.
             for group, lr in zip(self.optimizer.param_groups, self.lrs(step), strict=True):

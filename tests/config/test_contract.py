@@ -35,7 +35,7 @@ KNOWN = {
         *(f"{family}{size}" for family in ("gpt2", "llama", "qwen3", "modern") for size in ("", "_nano", "_mini", "_cai")),
     },
     "data": {"contacts", "contacts_file", "csv", "jsonl", "mix", "parquet", "text"},
-    "tokenizer": {"bpe", "byte", "char", "pretrained"},
+    "tokenizer": {"bpe", "bpe_character", "byte", "char", "pretrained"},
     "optimizer": {"adamw", "muon", "lion", "sgd"},
     "schedule": {"constant", "cosine", "linear", "wsd"},
     "trainer": {"default", "smoke"},
@@ -128,7 +128,7 @@ def test_the_root_of_train_names_every_group() -> None:
 @pytest.mark.parametrize(("group", "choice"), COMPONENTS)
 def test_every_choice_composes_into_a_class_of_its_group(group: str, choice: str) -> None:
     part = getattr(with_choice(group, choice), group)
-    home = f"cai.{group}" if group not in UNBUILT else UNBUILT[group]
+    home = UNBUILT.get(group, f"cai.{group}")
     assert type(part).__module__ == home or type(part).__module__.startswith(f"{home}.")
     assert group in UNBUILT or callable(part.build)
 

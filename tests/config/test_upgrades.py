@@ -114,3 +114,11 @@ def test_the_upgrade_of_the_fifth_format_prunes_nothing_and_leaves_its_input_alo
     assert tree == before
     assert new["trainer"] == {"max_steps": 5, "prune": None, "prune_warmup": 0, "histogram_every": 0}
     assert new["sweep"] == {"_target_": "cai.sweeps.SweepConfig", "fail_fast": False, "retry": True}
+
+
+def test_the_upgrade_of_the_fifth_format_merges_as_before() -> None:
+    tokenizer = {"_target_": "cai.tokenizer.bpe.BPEConfig", "vocab_size": 300}
+    new = UPGRADES[5]({"trainer": {}, "tokenizer": tokenizer})
+    assert new["tokenizer"] == {**tokenizer, "merge_within": "word"}
+    other = {"_target_": "cai.tokenizer.byte.ByteConfig"}
+    assert UPGRADES[5]({"trainer": {}, "tokenizer": other})["tokenizer"] == other

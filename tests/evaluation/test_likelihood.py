@@ -52,7 +52,7 @@ PACKINGS: list[dict[str, Any]] = [
     for loss in ("all", "answer")
 ]
 KOREAN = ["대한민국의 수도는 서울이다.\n값이 싸요 ㅋㅋ", "☎ 02-120, 웹: a.kr", "짧다", "👩‍👧 이모지와 漢字 섞기\n둘째 줄"]
-BPE = BPEConfig(vocab_size=300, digits=1, sample_mb=None, sample_seed=0).build(KOREAN[:2])
+BPE = BPEConfig(vocab_size=300, digits=1, merge_within="word", sample_mb=None, sample_seed=0).build(KOREAN[:2])
 
 
 def make(

@@ -18,7 +18,7 @@ CONTACTS = ContactsConfig.model_validate(
 
 def bpe_config(vocab_size: int = 700, digits: int = 1, **options: object) -> BPEConfig:
     """A BPE of few tokens; everything else as in its YAML."""
-    chosen = {"vocab_size": vocab_size, "digits": digits, "sample_mb": 100, "sample_seed": 1337}
+    chosen = {"vocab_size": vocab_size, "digits": digits, "merge_within": "word", "sample_mb": 100, "sample_seed": 1337}
     return BPEConfig.model_validate(chosen | options)
 
 

@@ -41,6 +41,21 @@ def test_with_digits_2_or_3_that_many_digits_at_most_share_a_token(digits: int) 
     assert longest == digits
 
 
+def test_merges_within_characters_join_no_two_of_them_and_spell_a_word_the_same_everywhere() -> None:
+    tokenizer = bpe_config(vocab_size=700, merge_within="character").build(contact_texts())
+    pieces = [tokenizer.decode([number]) for number in range(tokenizer.vocab_size)]
+    assert all(len(piece) <= 1 or piece in TAGS or "\ufffd" in piece for piece in pieces), "parts of characters aside"
+    assert {"병", "가", "h", " ", "0"} <= set(pieces), "what is frequent is one token"
+    text = "가온솔병원 http://www.gaonsol.kr"
+    alone = tokenizer.encode(text)
+    for before, after in [("", "\n"), ("(", ")"), (" ", "입니다."), ("전화번호", "가"), ("x", "x"), ("1", "2")]:
+        whole = tokenizer.encode(before + text + after)
+        start = len(tokenizer.encode(before))
+        assert whole[start : start + len(alone)] == alone
+    rare = "뷁쀓 é 😀\u0301"
+    assert tokenizer.decode(tokenizer.encode(rare)) == unicodedata.normalize("NFC", rare)
+
+
 @pytest.mark.parametrize("vocab_size", [263, 1, 0, -5])
 def test_a_vocabulary_without_room_for_bytes_and_tags_is_refused(vocab_size: int) -> None:
     with pytest.raises(ValidationError, match="greater than or equal to 264"):

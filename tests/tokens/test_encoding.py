@@ -149,7 +149,9 @@ def test_leftovers_that_are_not_what_was_noted_are_made_anew(tmp_path: Path, dam
 )
 def test_long_texts_are_cut_where_the_ids_stay_the_same(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setattr(encoding, "PIECE", 100)
-    tokenizer = BPEConfig(vocab_size=400, digits=1, sample_mb=None, sample_seed=0).build([text, "가나다 라마\n문단 12"])
+    tokenizer = BPEConfig(vocab_size=400, digits=1, merge_within="word", sample_mb=None, sample_seed=0).build(
+        [text, "가나다 라마\n문단 12"]
+    )
     pieces = list(encoding.in_pieces([text, ANSWER]))
     assert "".join(pieces) == text + ANSWER
     assert len(pieces) > 5

@@ -125,6 +125,7 @@ def test_everything_comes_back_from_a_checkpoint(tmp_path: Path) -> None:
         best_val_loss=1 / 3,
         best_step=5,
         evals_without_improvement=2,
+        pruned=True,
         owed={"train/loss": 0.1, "train/grad_norm": math.inf},
         recent_losses=noisy(RECENT),
         spikes=[3, 5],
