@@ -20,6 +20,7 @@ VERBS = {
     "compare": "runs or a sweep side by side: a table, a report with curves, files; seeds averaged",
     "list": "runs and sweeps with their status, size and best value; clean=true deletes what failed or is unused",
     "board": "TensorBoard over the outputs: curves, samples, hyperparameters",
+    "tune": "search over options with Optuna: every trial an ordinary run, bad ones pruned, to be gone on with at any time",
     "prepare": "tokenizer and token shards alone, with a report; train finds them in the cache",
     "inspect": "look at a tokenizer (figures, a text's tokens; -m compares) or at data (documents, tokens, rows)",
 }
@@ -27,7 +28,7 @@ VERBS = {
 EXAMPLES = """\
 Examples:
   cai train                                                   the embedded corpus, minutes on two CPU cores
-  cai train data=text data.path=my.txt tokenizer.vocab_size=8000
+  cai train data=text data.path=my.txt tokenizer=bpe tokenizer.vocab_size=8000
   cai train -m model.n_layer=4,6 optimizer.lr=0.01,0.04       a sweep: four runs, data built once
   cai generate run=last question="가온솔병원 전화번호 알려줘" doc="가온솔병원 전화 02-2345-6789"
   cai list                                                    runs and sweeps, newest first

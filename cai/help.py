@@ -94,11 +94,22 @@ TensorBoard over the outputs: curves, samples, hyperparameters, histograms. Ctrl
   cai board port=6007 open=true                           another port, and a browser
 
 Which tab shows what: docs/tensorboard.md""",
+    "tune": """\
+Search over options: Optuna proposes values, every trial is an ordinary run, those that do badly are pruned.
+
+  cai tune 'optimizer.lr=tag(log,interval(1e-3,1e-1))' 'model.n_layer=choice(4,6,8)'
+  cai tune 'schedule.warmup_steps=range(0,100,20)' schedule=cosine,linear tune.trials=50 tune.jobs=2
+  cai tune 'model.n_layer=interval(2,8)' tune.study=depth             the folder is outputs/run/tune_depth
+  cai tune --config-dir my_conf experiment=my_search                  what is searched stands in a YAML, as tune.space
+  cai tune 'optimizer.lr=interval(0.001,0.1)' tune.metric=answers/tel  judged by answers instead of bits per byte
+
+After a kill, Ctrl-C or with a larger tune.trials the same command goes on. Takes all groups and options of `cai train`; what
+has several values is searched. Exit code 0: all trials have ended, one of them well. All of it: docs/tune.md""",
     "prepare": """\
 Learn the tokenizer and write the token shards that `cai train` with the same words would, and print a report.
 
-  cai prepare data=text data.path=my/ tokenizer.vocab_size=8000
-  cai prepare -m data=text data.path=my/ tokenizer.vocab_size=4000,8000
+  cai prepare data=text data.path=my/ tokenizer=bpe tokenizer.vocab_size=8000
+  cai prepare -m data=text data.path=my/ tokenizer=bpe tokenizer.vocab_size=4000,8000
 
 Takes all groups and options of `cai train`. A preparation that is killed goes on where it was.""",
     "inspect": """\
@@ -106,8 +117,8 @@ A look at a tokenizer: its figures, its vocabulary, and a text's tokens. Or at d
 
   cai inspect tokenizer run=last text="가온솔병원 전화 02-2345-6789"        a run's, over its validation text
   cai inspect tokenizer path=tokenizer.json text="안녕하세요" ids=true     a file's, also of another program
-  cai inspect tokenizer data=text data.path=my.txt tokenizer.vocab_size=8000   what `cai train` would learn, and keeps
-  cai inspect tokenizer -m tokenizer.vocab_size=8000,16000,24000 data=text data.path=my.txt   a table to choose by
+  cai inspect tokenizer data=text data.path=my.txt tokenizer=bpe     what `cai train` would learn, and keeps
+  cai inspect tokenizer -m tokenizer.vocab_size=2000,8000 tokenizer=bpe data=text data.path=my.txt   a table
   cai inspect data data=text data.path=my.txt stage=rows count=5          stages: read, cleaned, varied, tokens, rows
 
 Without run= and path= all groups and options of `cai train` can be given; what is learned is found again by `cai train`.""",

@@ -7,6 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -177,11 +178,13 @@ def size_of(folder: Path) -> int:
 
 
 def _sizes(folder: Path | str, seen: set[int]) -> Iterator[int]:
-    with os.scandir(folder) as entries:
+    """A run that is being written renames and removes files at any moment: what is gone meanwhile has no size."""
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 yield from _sizes(entry.path, seen)
-            else:
+                continue
+            with suppress(FileNotFoundError):
                 found = entry.stat(follow_symlinks=False)
                 if found.st_nlink == 1 or found.st_ino not in seen:
                     seen.add(found.st_ino)

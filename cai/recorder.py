@@ -104,8 +104,10 @@ class Recorder:
         with told(self.directory / EVENTS):
             self.writer.add_text("samples", f"**{title}**\n\n```\n{text.strip()}\n```", step)
 
-    def look(self, step: int, look: Look) -> None:
-        """Record what was seen inside the model after ``step`` updates; in TensorBoard alone."""
+    def look(self, step: int, look: Look | None) -> None:
+        """Record what was seen inside the model after ``step`` updates, if anything was; in TensorBoard alone."""
+        if look is None:
+            return
         with told(self.directory / EVENTS):
             add_look(self.writer, step, look)
 

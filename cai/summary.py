@@ -35,7 +35,7 @@ def describe_end(directory: Path, result: FitResult, config: TrainConfig, *, aga
             *[f"answers   {answers}"] * bool(answers),
             "",
             "Go on with:",
-            f"  tensorboard --logdir {shlex.quote(str(directory.parent))}",
+            f"  cai board {shlex.quote(str(directory.parent))}",
             f"  cai generate run={run}{trust} {config.data.example}",
             f"  cai train -m{again} optimizer.lr={config.optimizer.lr / 2:g},{config.optimizer.lr * 2:g}",
             f"  cai reproduce {run}{trust}",
@@ -77,7 +77,7 @@ def describe_sweep(sweep: Sweep, trust: str = "") -> str:
     lines += [f"done      {counts['finished']} of {len(runs)} jobs finished{f', {rest}' if rest else ''}", "", "Go on with:"]
     if any(run["status"] not in DONE for run in runs):
         lines.append(f"  {resume_command(sweep.directory, trust)}")
-    return "\n".join([*lines, f"  cai compare {folder}", f"  tensorboard --logdir {folder}"])
+    return "\n".join([*lines, f"  cai compare {folder}", f"  cai board {folder}"])
 
 
 def _job_facts(sweep: Sweep, number: int) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def test_a_sweep_whose_jobs_cannot_begin_still_ends_with_its_table(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("cai.run.Run._write", full)
-    assert main(["train", "-m", *TINY, "seed=1,2"]) == 1
+    assert main(["train", "hydra/launcher=basic", "-m", *TINY, "seed=1,2"]) == 1
     assert "0 of 2 jobs finished" in capsys.readouterr().out
 
 

@@ -138,6 +138,26 @@ def test_a_file_of_two_names_counts_once(tmp_path: Path) -> None:
     assert size_of(tmp_path) == 1010
 
 
+def test_a_file_that_vanishes_while_it_is_looked_at_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stays").write_bytes(b"0" * 10)
+    (tmp_path / "goes").write_bytes(b"0" * 100)
+    scandir = os.scandir
+
+    class Listing(list[os.DirEntry[str]]):
+        def __enter__(self) -> Listing:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+    def then_gone(folder: str) -> Listing:
+        entries = Listing(scandir(folder))
+        (tmp_path / "goes").unlink()
+        return entries
+
+    monkeypatch.setattr(os, "scandir", then_gone)
+    assert size_of(tmp_path) == 10
+
+
 def test_korean_names_are_aligned_and_fit_the_terminal() -> None:
     rows = [
         ("outputs/전화번호/2026-01-02_03-04-05", "finished, step 1,000", "1.2345", "1.2 MiB", "2026-01-02 03:04"),

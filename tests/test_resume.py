@@ -107,7 +107,8 @@ def test_tensorboard_gets_one_more_file_without_second_hyperparameters(cut: Path
     assert b"_hparams_/session_start_info" in before
     resume(cut)
     (second,) = set(cut.glob(EVENTS)) - {first}
-    assert first.read_bytes() == before
+    assert before.startswith(first.read_bytes()), "cut back to the checkpoint"
+    assert first.stat().st_size > 0
     assert b"_hparams_" not in second.read_bytes()
     assert b"train/loss" in second.read_bytes()
     accumulator = EventAccumulator(str(cut)).Reload()

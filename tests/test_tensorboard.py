@@ -236,6 +236,13 @@ def test_a_resumed_run_shows_every_step_once(scratch: Path, cuts: tuple[int, ...
     assert without_speed(seen(directory)) == expected(directory)
 
 
+@pytest.mark.parametrize("error", [None, ValueError("a bad corner")])
+def test_a_run_that_ends_early_shows_what_it_has_reached(scratch: Path, error: Exception | None) -> None:
+    directory = train_cut(7, error=error)
+    assert without_speed(seen(directory)) == expected(directory)
+    assert seen(directory)["_best/val_loss"][-1][0] == 6
+
+
 def die_at_step_7() -> None:
     """In a child: SIGKILL, when there are records of step 6 and a checkpoint of step 4."""
     from cai.trainer.update import Update, Updater

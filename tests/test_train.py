@@ -55,7 +55,7 @@ def test_a_run_directory_holds_everything(capsys: pytest.CaptureFixture[str]) ->
         "fictional",
     ):
         assert word in said
-    for command in ("tensorboard --logdir", "cai generate run=", f"cai train -m {TINY[0]}", f"cai reproduce {directory}"):
+    for command in ("cai board", "cai generate run=", f"cai train -m {TINY[0]}", f"cai reproduce {directory}"):
         assert command in said
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
+
+log = logging.getLogger(__name__)
 
 RECENT = 20
 """Logged losses that a new one is judged against."""
@@ -58,12 +61,12 @@ class Progress:
         """Whether no step is to come: all are taken, validation improves no more, or siblings do better."""
         return self.step >= max_steps or self.pruned or 0 < patience <= self.evals_without_improvement
 
-    def advice(self, metrics: Mapping[str, float]) -> Iterator[str]:
-        """Take in what was measured; a sentence for each thing that a person should know."""
-        if "train/loss" in metrics and (spike := self.watch(metrics["train/loss"])):
-            yield spike
-        if "val/loss" in metrics and (sentence := self.overfits(metrics)):
-            yield sentence
+    def advise(self, metrics: Mapping[str, float]) -> None:
+        """Take in what was measured, and say what a person should know of it."""
+        spike = self.watch(metrics["train/loss"]) if "train/loss" in metrics else None
+        for sentence in (spike, self.overfits(metrics)):
+            if sentence:
+                log.warning("%s", sentence)
 
     def overfits(self, metrics: Mapping[str, float]) -> str | None:
         """After an evaluation; a sentence if validation gets worse while the train text gets better: ever less often."""

@@ -188,10 +188,8 @@ class Trainer:
                 self.recorder.metrics(progress.step, metrics)
             for title, text in texts:
                 self.recorder.sample(progress.step, title, text)
-            if look:
-                self.recorder.look(progress.step, look)
-            for advice in progress.advice(metrics):
-                log.warning("%s", advice)
+            self.recorder.look(progress.step, look)
+            progress.advise(metrics)
             self.newest |= metrics
             progress.owed = None
             self.progress, self._as_owed = progress, None

@@ -38,7 +38,9 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> dict[int, Look]:
     found: dict[int, Look] = {}
     original = Recorder.look
 
-    def look(self: Recorder, step: int, seen: Look) -> None:
+    def look(self: Recorder, step: int, seen: Look | None) -> None:
+        if seen is None:
+            return
         found[step] = seen
         original(self, step, seen)
 
