@@ -103,14 +103,18 @@ def _to_5(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def _to_6(tree: dict[str, Any]) -> dict[str, Any]:
-    """Pruned jobs, histograms, what a sweep does about failed jobs, and how far merges reach."""
+    """Pruned jobs, histograms, failed jobs of a sweep, how far merges reach, and shifts that begin with something."""
     if not isinstance(trainer := tree.get("trainer"), dict):
         return tree  # validation says what is wrong
     trainer = {"prune": None, "prune_warmup": 0, "histogram_every": 0, **trainer}
     tree = {"sweep": {TARGET: "cai.sweeps.SweepConfig", "fail_fast": False, "retry": True}, **tree, "trainer": trainer}
-    tokenizer = tree.get("tokenizer")
-    if isinstance(tokenizer, dict) and tokenizer.get(TARGET) == "cai.tokenizer.bpe.BPEConfig":
-        tree["tokenizer"] = {"merge_within": "word", **tokenizer}
+    added = {
+        "tokenizer": ("cai.tokenizer.bpe.BPEConfig", {"merge_within": "word"}),
+        "model": ("cai.model.modern.ModernConfig", {"shift_init": 0.0}),
+    }
+    for group, (target, options) in added.items():
+        if isinstance(part := tree.get(group), dict) and part.get(TARGET) == target:
+            tree[group] = {**options, **part}
     return tree
 
 

@@ -43,6 +43,7 @@ class ModernConfig(ModelConfig):
     zero_init: bool
     token_shift: NonNegativeInt
     block_shift: NonNegativeInt
+    shift_init: NonNegativeFloat
     value_embeddings: bool
     logit_softcap: NonNegativeFloat
     rope_base: PositiveFloat
@@ -66,7 +67,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu2": squared_relu, "ge
 
 class TokenShift(nn.Module):
     """Adds shares of the few tokens before to each token, channel by channel (RWKV, arXiv:2305.13048): neighbours without
-    attention. It begins as the identity.
+    attention. It begins as the identity, unless ``shift_init`` is given.
     """
 
     def __init__(self, n_embd: int, reach: int) -> None:
@@ -161,7 +162,13 @@ class Modern(Decoder):
         self._init_weights(config)
 
     def _init_weights(self, config: ModernConfig) -> None:
-        """Embeddings and matrices so that activations have about unit size; what adds to the residual stream begins at 0."""
+        """Embeddings and matrices so that activations have about unit size; what adds to the residual stream begins at 0.
+
+        With random shares of the tokens before it, each token tells its neighbourhood at once: a head can find where the
+        same few tokens stood before (an induction head, arXiv:2209.11895) without having to learn that first.
+        """
+        for share in [share for layer in self.layers for share in layer.attn_shift.mix] if config.shift_init else ():
+            nn.init.normal_(share, std=config.shift_init)
         for name, module in self.named_modules():
             if isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02 if config.tie_weights else 1.0)

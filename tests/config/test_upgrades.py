@@ -120,5 +120,7 @@ def test_the_upgrade_of_the_fifth_format_merges_as_before() -> None:
     tokenizer = {"_target_": "cai.tokenizer.bpe.BPEConfig", "vocab_size": 300}
     new = UPGRADES[5]({"trainer": {}, "tokenizer": tokenizer})
     assert new["tokenizer"] == {**tokenizer, "merge_within": "word"}
+    modern = {"_target_": "cai.model.modern.ModernConfig", "block_shift": 3}
+    assert UPGRADES[5]({"trainer": {}, "model": modern})["model"] == {**modern, "shift_init": 0.0}
     other = {"_target_": "cai.tokenizer.byte.ByteConfig"}
     assert UPGRADES[5]({"trainer": {}, "tokenizer": other})["tokenizer"] == other

@@ -117,8 +117,18 @@ def test_the_block_shift_reaches_exactly_that_far_back_in_a_feed_forward(reach: 
 @pytest.mark.parametrize("option", ["token_shift", "block_shift"])
 def test_a_shift_begins_as_the_identity(option: str) -> None:
     ids = random_ids(2, 16)
-    with_shift, without = (build("modern", **NOTHING | {"zero_init": False, option: reach})(ids) for reach in (3, 0))
+    options = NOTHING | {"zero_init": False, "shift_init": 0.0}
+    with_shift, without = (build("modern", **options | {option: reach})(ids) for reach in (3, 0))
     assert torch.equal(with_shift, without)
+
+
+def test_shifts_ahead_of_attention_begin_with_random_shares_of_the_given_size() -> None:
+    model = build("modern", block_shift=3, n_embd=512, n_layer=2, shift_init=0.5)
+    for layer in model.layers:
+        shares = torch.cat(list(layer.attn_shift.mix))
+        assert shares.std().item() == pytest.approx(0.5, rel=0.1)
+        assert not torch.cat(list(layer.mlp_shift.mix)).any()
+    assert not torch.cat(list(model.token_shift.mix)).any()
 
 
 def test_value_embeddings_begin_with_a_say() -> None:
