@@ -64,7 +64,8 @@ class Judgement:
     """Numbers, addresses and values of contact lines that stand nowhere in the document."""
     refused: bool
     refusal: bool | None
-    """Of a case that must refuse: refused, and no contact that the document lacks was made up; else ``None``."""
+    """Of a case that must refuse: refused, and no contact given that the document lacks, such as a fax number for a
+    telephone; else ``None``."""
     well_formed: bool | None
     """Every section, in order and complete; ``None`` if the right answer has no such sections."""
     closed: bool
@@ -86,7 +87,8 @@ def score(case: Case, text: str, closed: bool) -> Judgement:
     is_right = {label: lines.get(label) == {value} for label, value in fields.items()}
     in_lines = list(_invented_lines(answer, document))
     refused = is_refusal(answer)
-    lacking = {label for label, _ in in_lines if fields.get(label, ABSENT) == ABSENT}
+    lacking = {label for label, _ in in_lines if label not in fields}
+    lacking |= {label for label, value in _LINE.findall(answer) if value != ABSENT and fields.get(label) == ABSENT}
     return Judgement(
         right={label: right for label, right in is_right.items() if fields[label] != ABSENT},
         all_three=all(is_right[label] for label in THREE) if fields.keys() >= set(THREE) else None,

@@ -137,6 +137,11 @@ class TestRefusals:
         loosely = replace(GOOD, summary=REFUSAL).render().replace("- EMAIL: 문서에 없음", "EMAIL:help@gaon.example")
         assert judged(loosely, self.MUST).refusal is False
 
+    def test_a_refusal_with_another_value_of_the_document_in_the_line_is_none(self) -> None:
+        contacts = {**GOOD.contacts, "email": "031-222-3333"}
+        judgement = judged(case=self.MUST, summary=REFUSAL, contacts=contacts)
+        assert (judgement.refused, judgement.refusal, judgement.invented) == (True, False, ())
+
     def test_a_mistake_in_another_line_is_another_matter(self) -> None:
         judgement = judged(case=self.MUST, summary=REFUSAL, contacts={**GOOD.contacts, "tel": "02-999-1111"})
         assert (judgement.refusal, judgement.invented) == (True, ("02-999-1111",))
