@@ -6,6 +6,7 @@ validation as a wrong value and all problems are reported together, before anyth
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -66,6 +67,8 @@ class HydraSession(AbstractContextManager["HydraSession"]):
         version.setbase("1.3")
         self.hydra = Hydra.create_main_hydra2(task_name=self.root, config_search_path=search_path)
         self.loader = self.hydra.config_loader
+        self._groups = frozenset(self.loader.list_groups(""))  # each call reads the folders anew, for every job of a sweep
+        self._options = functools.cache(self.loader.get_group_options)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -135,7 +138,7 @@ class HydraSession(AbstractContextManager["HydraSession"]):
         return config if len(self.problems) == before else None
 
     def _is_group(self, override: Override) -> bool:
-        return "." not in override.key_or_group and override.key_or_group in self.loader.list_groups("")
+        return "." not in override.key_or_group and override.key_or_group in self._groups
 
     def _package(self, override: Override) -> str:
         """Where in the tree a choice is added, if not at its group's own place: ``+data@data.sources.a=text``."""
@@ -148,7 +151,7 @@ class HydraSession(AbstractContextManager["HydraSession"]):
             if not self._is_group(override):
                 continue
             group, choice = override.key_or_group, override.value()
-            options = self.loader.get_group_options(group)
+            options = self._options(group)
             if override.is_delete():
                 good.append(f"~{group}")  # validation says so if the group is needed
             elif choice in options:

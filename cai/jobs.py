@@ -10,7 +10,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import IO
+from types import TracebackType
+from typing import IO, Self
 
 from cai.hardware import default_threads
 from cai.interruption import Interrupted, deferred
@@ -27,9 +28,12 @@ PAUSE = 0.05
 class JobProcess:
     """One job of a sweep, running. It ends by itself when the process that started it dies."""
 
-    def __init__(self, sweep: Sweep, number: int, words: Sequence[str], *, devices: str | None, alone: bool) -> None:
-        """``alone``: its lines and bars go to the terminal as they are, not line by line behind its number."""
+    def __init__(
+        self, sweep: Sweep, number: int, words: Sequence[str], *, label: str, devices: str | None, alone: bool
+    ) -> None:
+        """``alone``: its lines and bars go to the terminal as they are, not line by line behind its ``label``."""
         self.number = number
+        self.label = label
         command = [sys.executable, "-m", "cai.job", str(sweep.directory), str(number), *words]
         self.process = subprocess.Popen(
             command,
@@ -65,7 +69,51 @@ class JobProcess:
         assert out is not None
         for line in out:
             if text := line.decode(errors="replace").rstrip():
-                log.info("[%d] %s", self.number + 1, text)
+                log.info("[%s] %s", self.label, text)
+
+
+class JobProcesses:
+    """Jobs that run side by side. A context manager: left for an error or the wish to stop, it asks them and waits."""
+
+    def __init__(self, at_once: int, words: Sequence[str]) -> None:
+        """``words`` are added to the command of every job."""
+        self.at_once, self.words = at_once, tuple(words)
+        self.running: dict[int, JobProcess] = {}
+        """By slot: the place of a job among those side by side."""
+        self._accelerators = _accelerators()
+
+    @property
+    def has_room(self) -> bool:
+        return len(self.running) < self.at_once
+
+    def start(self, sweep: Sweep, number: int, label: str | None = None) -> JobProcess:
+        """Start a job, when there is room. ``label`` stands before its lines; ``None``: the job's place in the sweep."""
+        slot = next(slot for slot in range(self.at_once) if slot not in self.running)
+        shared = self.at_once > 1 and len(self._accelerators) > 1
+        devices = self._accelerators[slot % len(self._accelerators)] if shared else None
+        label = str(number + 1) if label is None else label
+        job = JobProcess(sweep, number, self.words, label=label, devices=devices, alone=self.at_once == 1)
+        self.running[slot] = job
+        return job
+
+    def take_ended(self) -> list[JobProcess]:
+        """The jobs that have ended; they run no more."""
+        return [self.running.pop(slot) for slot, job in list(self.running.items()) if job.ended()]
+
+    def ask_to_stop(self, number: int) -> None:
+        """Send every job a signal."""
+        for job in self.running.values():
+            job.ask_to_stop(number)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        with deferred(then_raise=False):
+            if error is not None:
+                self.ask_to_stop(error.exit_code - 128 if isinstance(error, Interrupted) else signal.SIGTERM)
+            for job in self.running.values():
+                job.close()
 
 
 def run_jobs(sweep: Sweep, numbers: Iterable[int], words: Sequence[str], *, fail_fast: bool = False) -> None:
@@ -75,32 +123,19 @@ def run_jobs(sweep: Sweep, numbers: Iterable[int], words: Sequence[str], *, fail
     all others.
     """
     waiting = list(numbers)
-    running: dict[int, JobProcess] = {}  # by slot: the place of a job among those side by side
-    accelerators = _accelerators()
-    try:
-        while waiting or running:
-            for slot in range(sweep.at_once):
-                if waiting and slot not in running:
-                    number = waiting.pop(0)
-                    log.info("\n[%d/%d] %s", number + 1, len(sweep.jobs), " ".join(sweep.jobs[number].overrides))
-                    shared = sweep.at_once > 1 and len(accelerators) > 1
-                    devices = accelerators[slot % len(accelerators)] if shared else None
-                    running[slot] = JobProcess(sweep, number, words, devices=devices, alone=sweep.at_once == 1)
-            for slot in [slot for slot, job in running.items() if job.ended()]:
-                if not _tell(sweep, running.pop(slot)) and fail_fast:
+    with JobProcesses(sweep.at_once, words) as processes:
+        while waiting or processes.running:
+            while waiting and processes.has_room:
+                number = waiting.pop(0)
+                log.info("\n[%d/%d] %s", number + 1, len(sweep.jobs), " ".join(sweep.jobs[number].overrides))
+                processes.start(sweep, number)
+            for job in processes.take_ended():
+                settle(sweep, job)
+                if sweep.status(job.number) not in DONE and fail_fast:
                     log.info("\nsweep.fail_fast: the other jobs are stopped")
                     waiting = []
-                    for other in running.values():
-                        other.ask_to_stop(signal.SIGTERM)
+                    processes.ask_to_stop(signal.SIGTERM)
             time.sleep(PAUSE)
-    except BaseException as error:
-        wish = error.exit_code - 128 if isinstance(error, Interrupted) else signal.SIGTERM
-        with deferred(then_raise=False):
-            for job in running.values():
-                job.ask_to_stop(wish)
-            for job in running.values():
-                job.close()
-        raise
 
 
 def threads_for(at_once: int) -> int:
@@ -108,14 +143,17 @@ def threads_for(at_once: int) -> int:
     return max(1, default_threads() // at_once)
 
 
-def _tell(sweep: Sweep, job: JobProcess) -> bool:
-    """Say how a job has ended. Whether that is well."""
+def settle(sweep: Sweep, job: JobProcess) -> int:
+    """Close a job that has ended, and see that its folder or the user is told of an end that it could not tell itself.
+
+    Returns its exit code.
+    """
     code, folder = job.close(), sweep.folder(job.number)
     if code > 0 and not (folder / STATUS).is_file():
         record_failure(folder, f"its process ended with code {code} before the run had begun")
     if code < 0:
-        log.error("[%d] was killed (%s): %s", job.number + 1, signal.Signals(-code).name, folder)
-    return sweep.status(job.number) in DONE
+        log.error("[%s] was killed (%s): %s", job.label, signal.Signals(-code).name, folder)
+    return code
 
 
 def _environment(threads: int, devices: str | None) -> Mapping[str, str]:

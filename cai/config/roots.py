@@ -12,6 +12,7 @@ from cai.config.base import Config
 from cai.config.comparison import CompareConfig
 from cai.config.evaluation import EvaluateConfig
 from cai.config.inspection import InspectConfig, InspectDataConfig
+from cai.config.tuning import ANSWERS, TuneOptions
 from cai.data.base import DataConfig
 from cai.device import DeviceConfig
 from cai.generation import GenerationConfig
@@ -58,6 +59,20 @@ class TrainConfig(Config):
     device: DeviceConfig
     generation: GenerationConfig
     sweep: SweepConfig
+
+
+class TuneConfig(TrainConfig):
+    """A run, and how to search over its options."""
+
+    tune: TuneOptions
+
+    def problems(self) -> Iterator[str]:
+        if self.tune.metric in ANSWERS and not self.trainer.answers:
+            yield f"@.tune.metric={self.tune.metric} needs answers, but @.trainer.answers is 0. Try trainer.answers=200."
+
+    def of_a_run(self) -> TrainConfig:
+        """The config of one run: this without the search."""
+        return TrainConfig.model_construct(**{name: getattr(self, name) for name in TrainConfig.model_fields})
 
 
 class GenerateConfig(Config):
@@ -124,6 +139,7 @@ ROOTS: dict[str, type[Config]] = {
     "evaluate": EvaluateConfig,
     "compare": CompareConfig,
     "reproduce": ReproduceConfig,
+    "tune": TuneConfig,
     "inspect": InspectConfig,
     "inspect_data": InspectDataConfig,
 }

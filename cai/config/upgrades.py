@@ -108,7 +108,7 @@ def _to_6(tree: dict[str, Any]) -> dict[str, Any]:
         return tree  # validation says what is wrong
     trainer = {"prune": None, "prune_warmup": 0, "histogram_every": 0, **trainer}
     tree = {"sweep": {TARGET: "cai.sweeps.SweepConfig", "fail_fast": False, "retry": True}, **tree, "trainer": trainer}
-    added = {
+    added: dict[str, tuple[str, dict[str, Any]]] = {
         "tokenizer": ("cai.tokenizer.bpe.BPEConfig", {"merge_within": "word"}),
         "model": ("cai.model.modern.ModernConfig", {"shift_init": 0.0}),
     }

@@ -167,8 +167,9 @@ class Modern(Decoder):
         With random shares of the tokens before it, each token tells its neighbourhood at once: a head can find where the
         same few tokens stood before (an induction head, arXiv:2209.11895) without having to learn that first.
         """
-        for share in [share for layer in self.layers for share in layer.attn_shift.mix] if config.shift_init else ():
-            nn.init.normal_(share, std=config.shift_init)
+        for name, share in self.named_parameters():
+            if config.shift_init and ".attn_shift." in name:
+                nn.init.normal_(share, std=config.shift_init)
         for name, module in self.named_modules():
             if isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02 if config.tie_weights else 1.0)
