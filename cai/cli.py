@@ -97,6 +97,7 @@ class ConsoleHandler(logging.Handler):
 
         try:
             tqdm.write(record.getMessage(), file=sys.stdout)
+            sys.stdout.flush()  # a file that it goes to is looked at while the run goes on
         except BrokenPipeError:  # `cai train | head`: a run does not end because nobody reads on; its train.log has it all
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 

@@ -56,6 +56,10 @@ def check_hydra_overrides(overrides: Sequence[Override], hydra_tree: dict[str, A
             problems.append(f"`{key}` {DERIVED[key]}")
         elif override.is_sweep_override():
             problems.append(f"`{key}` must have one value, but has several. Hydra's own options cannot be swept.")
+        elif key == "hydra/sweeper" and override.value() != "basic":
+            problems.append(f"`{key}` must be basic, but is {override.value()}. To search, use cai tune.")
+        elif key == "hydra.launcher.jobs" and (type(jobs := override.value()) is not int or jobs < 1):
+            problems.append(f"`{key}` must be a whole number of at least 1, but is {jobs}.")
         elif "/" in key or key == "hydra":
             options = loader.get_group_options(key)
             if override.value() not in options:

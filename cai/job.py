@@ -29,10 +29,10 @@ from cai.overrides import Arguments, parse_arguments
 from cai.recorded import as_recorded
 from cai.resume import go_on
 from cai.run import LOG
-from cai.runs import CONFIG, STATUS
+from cai.runs import CONFIG, STATUS, read_facts
 from cai.signals import listening
 from cai.sweeps import Sweep
-from cai.train import check_surroundings, exit_code_of, train_in
+from cai.train import check_surroundings, exit_code_of, given, train_in
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +49,14 @@ def run_job(sweep: Sweep, number: int, arguments: Arguments) -> int:
     """Run a job in this process. Returns an exit code. Whatever goes wrong is recorded in the job's own folder."""
     folder = sweep.folder(number)
     try:
-        if (folder / CONFIG).is_file() and (folder / STATUS).is_file():
+        if (folder / CONFIG).is_file() and (folder / STATUS).is_file() and "overrides" in read_facts(folder):
             return go_on(folder, arguments, short=True)
         config, _ = change(sweep.config(number, TrainConfig, arguments.trusted), arguments, refusals_on_resuming)
         computed = as_recorded(config, {"device": {"threads": sweep.threads}}) if sweep.threads else config
         check_surroundings([computed])
         (folder / STATUS).unlink(missing_ok=True)  # left by a job that failed before it had begun
         typed = [*job_overrides(sweep.overrides, sweep.jobs[number].overrides), *arguments.typed]
-        return exit_code_of(lambda: train_in(folder, config, typed, computed), folder, arguments.trust())
+        return exit_code_of(lambda: train_in(folder, config, typed, computed, **given(sweep.config_dir)), folder, arguments.trust())
     except Exception as error:
         if not is_interruption(error) and not (folder / STATUS).is_file():
             record_failure(folder, str(error), "".join(traceback.format_exception(error)))
@@ -85,7 +85,7 @@ def _end_with_parent() -> None:
     def wait() -> None:
         while os.read(0, 1):
             pass
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
 
     if not sys.stdin.isatty():
         threading.Thread(target=wait, daemon=True, name="parent").start()

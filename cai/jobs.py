@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import IO, Self
 
@@ -34,13 +35,15 @@ class JobProcess:
         """``alone``: its lines and bars go to the terminal as they are, not line by line behind its ``label``."""
         self.number = number
         self.label = label
-        command = [sys.executable, "-m", "cai.job", str(sweep.directory), str(number), *words]
+        self._asked = False
+        # -P: not the code of the folder that one happens to stand in; what this process finds is passed on.
+        command = [sys.executable, "-P", "-m", "cai.job", str(sweep.directory), str(number), *words]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,  # whose end tells the job that nobody is there any more
             stdout=None if alone else subprocess.PIPE,
             stderr=None if alone else subprocess.STDOUT,
-            env=_environment(sweep.threads, devices),
+            env=_environment(sweep.threads, devices, alone=alone),
             start_new_session=True,  # Ctrl-C reaches it through its parent alone, and once
         )
         self.lines = None if self.process.stdout is None else threading.Thread(target=self._pass_on, daemon=True)
@@ -51,15 +54,23 @@ class JobProcess:
         return self.process.poll() is not None
 
     def ask_to_stop(self, number: int) -> None:
-        """Send a signal, unless it is over."""
-        if not self.ended():
+        """Send a signal, once: a second one would have it stop in the midst of saving. Where there are no signals, its
+        standard input ends instead.
+        """
+        if self._asked or self.ended():
+            return
+        self._asked = True
+        if os.name == "nt":
+            assert self.process.stdin is not None
+            self.process.stdin.close()
+        else:
             self.process.send_signal(number)
 
     def close(self) -> int:
         """Wait for its end. Returns its exit code; of one that a signal ended, the negative number of that."""
         code = self.process.wait()
         if self.lines is not None:
-            self.lines.join()
+            self.lines.join(timeout=5)  # a process of its own making may hold the pipe longer
         assert self.process.stdin is not None
         self.process.stdin.close()
         return code
@@ -67,9 +78,10 @@ class JobProcess:
     def _pass_on(self) -> None:
         out: IO[bytes] | None = self.process.stdout
         assert out is not None
-        for line in out:
+        for line in out:  # to its end, whatever becomes of this terminal: a full pipe would stop the job
             if text := line.decode(errors="replace").rstrip():
-                log.info("[%s] %s", self.label, text)
+                with suppress(OSError, ValueError):
+                    log.info("[%s] %s", self.label, text)
 
 
 class JobProcesses:
@@ -92,8 +104,9 @@ class JobProcesses:
         shared = self.at_once > 1 and len(self._accelerators) > 1
         devices = self._accelerators[slot % len(self._accelerators)] if shared else None
         label = str(number + 1) if label is None else label
-        job = JobProcess(sweep, number, self.words, label=label, devices=devices, alone=self.at_once == 1)
-        self.running[slot] = job
+        with deferred():  # a process is either not there, or known here
+            job = JobProcess(sweep, number, self.words, label=label, devices=devices, alone=self.at_once == 1)
+            self.running[slot] = job
         return job
 
     def take_ended(self) -> list[JobProcess]:
@@ -122,7 +135,7 @@ def run_jobs(sweep: Sweep, numbers: Iterable[int], words: Sequence[str], *, fail
     Asked to stop, it asks the jobs, waits for them, and raises ``Interrupted``. With ``fail_fast``, a job that fails ends
     all others.
     """
-    waiting = list(numbers)
+    waiting, stopping = list(numbers), False
     with JobProcesses(sweep.at_once, words) as processes:
         while waiting or processes.running:
             while waiting and processes.has_room:
@@ -131,7 +144,8 @@ def run_jobs(sweep: Sweep, numbers: Iterable[int], words: Sequence[str], *, fail
                 processes.start(sweep, number)
             for job in processes.take_ended():
                 settle(sweep, job)
-                if sweep.status(job.number) not in DONE and fail_fast:
+                if fail_fast and not stopping and sweep.status(job.number) not in DONE:
+                    stopping = True
                     log.info("\nsweep.fail_fast: the other jobs are stopped")
                     waiting = []
                     processes.ask_to_stop(signal.SIGTERM)
@@ -149,16 +163,23 @@ def settle(sweep: Sweep, job: JobProcess) -> int:
     Returns its exit code.
     """
     code, folder = job.close(), sweep.folder(job.number)
-    if code > 0 and not (folder / STATUS).is_file():
-        record_failure(folder, f"its process ended with code {code} before the run had begun")
+    if 0 < code <= 128 and not (folder / STATUS).is_file():  # beyond: it was asked to stop
+        try:
+            record_failure(folder, f"its process ended with code {code} before the run had begun")
+        except OSError as error:  # the trouble of one job is not that of the others
+            log.error("%s could not be written: %s", folder, error)
     if code < 0:
         log.error("[%s] was killed (%s): %s", job.label, signal.Signals(-code).name, folder)
     return code
 
 
-def _environment(threads: int, devices: str | None) -> Mapping[str, str]:
-    """Of a job: modules are found where this process finds them; OpenMP takes no more threads than are meant for it."""
+def _environment(threads: int, devices: str | None, *, alone: bool) -> Mapping[str, str]:
+    """Of a job: modules are found where this process finds them; OpenMP takes no more threads than are meant for it; a line
+    that goes through a pipe goes at once.
+    """
     own = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    if not alone:
+        own |= {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
     if threads:
         own["OMP_NUM_THREADS"] = str(threads)
     if devices is not None:

@@ -40,6 +40,8 @@ def main(words: Sequence[str]) -> int:
             from cai.sweep import resume_sweep
 
             return resume_sweep(folder, arguments)
+        if not folder.is_dir() and (folder.parent / SWEEP).is_file():
+            raise RunError(f"{name} must have begun, but its sweep has not come to it yet. Try: cai resume {folder.parent}")
         output_dir = Path(arguments.verbatim.get("output_dir", "outputs")).expanduser()
         return go_on(find_run(name, output_dir, checkpoint=None), arguments)
 

@@ -74,7 +74,7 @@ class Run:
         self.directory = directory
         self._lock = lock_of(directory)
         try:
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=1)  # whoever only looks whether it is held, holds it for an instant
         except Timeout:
             raise RunError(f"{directory} must be free, but another process is writing a run there.") from None
         try:

@@ -13,14 +13,16 @@ from cai.errors import RunError
 
 log = logging.getLogger(__name__)
 
-CONFIG, STATUS = "config.yaml", "run.json"
+CONFIG, STATUS, SWEEP, METRICS, SAMPLES = "config.yaml", "run.json", "sweep.json", "metrics.jsonl", "samples.md"
 
 
 def read_run(directory: Path) -> dict[str, Any]:
     """``run.json``, with the status as it really is: a run that nobody holds the lock of is not running any more."""
     facts = read_facts(directory)
     if facts["status"] == "running" and not is_locked(directory):
-        facts["status"] = "interrupted"
+        facts = read_facts(directory)  # it may have ended meanwhile
+        if facts["status"] == "running":
+            facts["status"] = "interrupted"
     return facts
 
 

@@ -17,18 +17,22 @@ from omegaconf import OmegaConf
 from cai.changes import change, refusals_on_resuming
 from cai.composition import HydraSession, Job
 from cai.config.roots import TrainConfig
-from cai.config.saved import to_tree
+from cai.config.saved import load_config, to_tree
 from cai.errors import CaiError, RunError
 from cai.interruption import Interrupted, advise, is_interruption, requested
 from cai.job import run_job
 from cai.jobs import run_jobs, threads_for
 from cai.overrides import Arguments, job_folder, parse_arguments
-from cai.runs import lock_of
+from cai.runs import CONFIG, lock_of
 from cai.summary import describe_failure, describe_sweep, resume_command
 from cai.sweeps import DONE, Sweep, SweepJob
 from cai.train import check_surroundings
 
 log = logging.getLogger(__name__)
+
+
+class _FailedFast(BaseException):
+    """A job failed, and no other is to begin. No ``Exception``: Hydra's launcher would begin the next."""
 
 
 @dataclass(frozen=True)
@@ -67,21 +71,25 @@ class SweepTask:
             gc.collect()
         if code > 128:  # it was asked to stop, and has
             raise Interrupted(code - 128)
-        if self.fail_fast and sweep.status(number) not in DONE:
-            raise RunError(f"sweep.fail_fast: job {number + 1} failed, and the others are not begun.")
+        self._refuse_to_go_on(sweep, [number])
 
     def in_processes(self, numbers: Sequence[int], at_once: int) -> None:
         """The same for CAI's own launcher: each job in a process, ``at_once`` side by side."""
         sweep = replace(Sweep.load(self.directory), at_once=at_once, threads=threads_for(at_once))
         sweep.save()
         run_jobs(sweep, numbers, self.words, fail_fast=self.fail_fast)
+        self._refuse_to_go_on(sweep, numbers)
+
+    def _refuse_to_go_on(self, sweep: Sweep, numbers: Sequence[int]) -> None:
+        if self.fail_fast and any(sweep.status(number) not in DONE for number in numbers):
+            raise _FailedFast
 
 
 def start_sweep(session: HydraSession, jobs: Sequence[Job[TrainConfig]], directory: Path) -> int:
     """Run every job. Returns 0 only if all of them ended well."""
     folders = [job_folder(number, job.swept) for number, job in enumerate(jobs)]
     listed = [SweepJob(folder, job.swept, to_tree(job.config)) for folder, job in zip(folders, jobs, strict=True)]
-    Sweep(directory, tuple(session.arguments.typed), tuple(listed)).save()
+    Sweep(directory, tuple(session.arguments.typed), tuple(listed), config_dir=session.arguments.config_dir).save()
     trust = session.arguments.trust().split()
     task = SweepTask(directory, tuple(trust), jobs[0].config.sweep.fail_fast)
     with _alone(directory):
@@ -96,9 +104,13 @@ def resume_sweep(directory: Path, arguments: Arguments) -> int:
     sweep = Sweep.load(directory)
     pending, configs = [], []
     for number in range(len(sweep.jobs)):
-        config, _ = change(sweep.config(number, TrainConfig, arguments.trusted), arguments, refusals_on_resuming)
-        status = sweep.status(number)
-        if status not in DONE and (status != "failed" or config.sweep.retry):
+        status, own = sweep.status(number), sweep.folder(number) / CONFIG
+        if status in DONE:
+            continue
+        frozen = sweep.config(number, TrainConfig, arguments.trusted)
+        saved = load_config(own, TrainConfig, arguments.trusted) if own.is_file() else frozen
+        config, _ = change(saved, arguments, refusals_on_resuming)
+        if status != "failed" or config.sweep.retry:
             pending.append(number)
             configs.append(config)
     if busy := [sweep.jobs[number].folder for number in pending if sweep.status(number) == "running"]:
@@ -121,6 +133,8 @@ def _ended(directory: Path, trust: Sequence[str], run: Callable[[], None]) -> in
     except KeyboardInterrupt as error:
         code = getattr(error, "exit_code", 130)
         log.info("\ninterrupted")
+    except _FailedFast:
+        code = 1
     except Exception as error:  # of Hydra's sweeper or launcher; the jobs catch their own
         print(f"\n{error if isinstance(error, CaiError) else describe_failure(error, directory)}", file=sys.stderr)
         code = 1

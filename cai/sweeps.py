@@ -50,6 +50,8 @@ class Sweep:
     """Jobs that run side by side."""
     threads: int = 0
     """Threads of each job that leaves ``device.threads`` open; 0: as many as it finds."""
+    config_dir: str | None = None
+    """The folder of YAMLs that was given, for the record: jobs need it no more."""
     format: int = FORMAT
     """Of the configs."""
 
@@ -60,17 +62,30 @@ class Sweep:
         try:
             facts = json.loads(path.read_text(encoding="utf-8"))
             jobs = tuple(SweepJob(job["folder"], tuple(job["overrides"]), job["config"]) for job in facts["jobs"])
-            known = {key: facts[key] for key in ("at_once", "threads", "format") if key in facts}
-            return cls(directory, tuple(facts["overrides"]), jobs, **{"format": 5, **known})
+            known = {key: facts[key] for key in ("at_once", "threads", "config_dir", "format") if key in facts}
+            sweep = cls(directory, tuple(facts["overrides"]), jobs, **{"format": 5, **known})
+            sweep._refuse_what_is_none()
+            return sweep
         except FileNotFoundError:
             raise RunError(f"{directory} must be a sweep, but has no {SWEEP}.") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise RunError(f"{path} must list the jobs of a sweep, but cannot be read ({error!r}).") from error
+
+    def _refuse_what_is_none(self) -> None:
+        """Raises ``ValueError``. A sweep may come from a stranger: it names folders of its own, nothing outside."""
+        for job in self.jobs:
+            if not is_folder_name(job.folder) or not isinstance(job.config, dict):
+                raise ValueError(f"{job.folder!r} is no job")
+        if not self.jobs or len({job.folder for job in self.jobs}) < len(self.jobs):
+            raise ValueError("each job must have a folder of its own")
+        for name, least in (("at_once", 1), ("threads", 0), ("format", 1)):
+            if type(value := getattr(self, name)) is not int or value < least:
+                raise ValueError(f"{name} must be a whole number of at least {least}, but is {value!r}")
 
     def save(self) -> None:
         """Write ``sweep.json``, whole or not at all."""
         facts = {key: value for key, value in asdict(self).items() if key != "directory"}
-        order = ("format", "overrides", "at_once", "threads", "jobs")
+        order = ("format", "overrides", "config_dir", "at_once", "threads", "jobs")
         text = json.dumps({key: facts[key] for key in order}, indent=2, ensure_ascii=False)
         write_whole(self.directory / SWEEP, text + "\n")
 
@@ -90,3 +105,8 @@ class Sweep:
         """``waiting`` for a job that has not begun, else what its ``run.json`` says."""
         folder = self.folder(number)
         return str(read_run(folder)["status"]) if (folder / STATUS).is_file() else "waiting"
+
+
+def is_folder_name(name: object) -> bool:
+    """Whether ``name`` is that of one folder, with no way out of the one that it stands in."""
+    return isinstance(name, str) and bool(name) and not name.startswith(".") and not set(name) & set("/\\\0")

@@ -138,7 +138,7 @@ def main(words: Sequence[str]) -> int:
             return start_sweep(session, jobs, directory)
 
         def task() -> None:
-            result = train_in(directory, config, arguments.typed)
+            result = train_in(directory, config, arguments.typed, **given(arguments.config_dir))
             again, trust = arguments.again(without="optimizer.lr"), arguments.trust()
             log.info(describe_end(directory, result, config, again=again, trust=trust))
 
@@ -178,6 +178,11 @@ def train_in(
         return train(recorded or config, run)
 
 
+def given(config_dir: str | None) -> dict[str, str]:
+    """For ``run.json``: the folder of YAMLs that the command named, if it did."""
+    return {} if config_dir is None else {"config_dir": config_dir}
+
+
 def exit_code_of(task: Callable[[], object], directory: Path, trust: str = "") -> int:
     """0 if ``task`` ends well; else one message, and 2 for a user's mistake, 1 for a failure, 128 + n for signal n."""
     advise(resume_command(directory, trust))
@@ -189,7 +194,7 @@ def exit_code_of(task: Callable[[], object], directory: Path, trust: str = "") -
         if not is_interruption(error):
             print(f"\n{describe_failure(error, directory, trust)}", file=sys.stderr)
             return error.exit_code if isinstance(error, CaiError) else 1
-        if (directory / STATUS).is_file() and read_run(directory)["status"] == "finished":
+        if (directory / STATUS).is_file() and read_run(directory)["status"] in ("finished", "pruned"):
             log.info("\nfinished: %s", directory)  # the signal came when there was nothing left to stop
             return 0
         log.info(describe_interruption(directory, trust))

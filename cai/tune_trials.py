@@ -176,7 +176,8 @@ class Trials:
         elif status == "finished":
             self.study.fail(point.number, f"its metrics.jsonl has no {curve.tag}")
         elif status == "pruned":
-            self.study.prune(point.number, str(read_facts(folder).get("pruned", "its siblings did better")))
+            reason = read_facts(folder).get("pruned")
+            self.study.prune(point.number, reason if isinstance(reason, str) else "its siblings did better")
         elif status == "failed":
             self.study.fail(point.number, str(read_facts(folder).get("error", "it failed")))
         elif killed is not None:

@@ -103,11 +103,12 @@ def test_the_cores_are_divided(monkeypatch: pytest.MonkeyPatch, cores: int, at_o
 
 def test_a_job_finds_the_modules_that_its_parent_finds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", ["", "/a", "/b"])
-    environment = jobs._environment(3, "1")
+    environment = jobs._environment(3, "1", alone=False)
     assert (environment["PYTHONPATH"], environment["OMP_NUM_THREADS"]) == ("/a:/b", "3")
     assert environment["CUDA_VISIBLE_DEVICES"] == "1"
+    assert environment["PYTHONUNBUFFERED"] == "1", "a line goes through the pipe at once"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    plain = jobs._environment(0, None)
+    plain = jobs._environment(0, None, alone=True)
     assert plain["CUDA_VISIBLE_DEVICES"] == "5"
     assert "OMP_NUM_THREADS" not in plain

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -13,12 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from cai.runs import read_run
+from cai.config.roots import TrainConfig
+from cai.config.saved import load_config
+from cai.runs import read_facts, read_run
 from cai.sweeps import Sweep
 from tests.conftest import TINY, run_directories
 from tests.resuming import metrics_of, tensors_of
 
-pytestmark = pytest.mark.usefixtures("scratch")
+pytestmark = [
+    pytest.mark.usefixtures("scratch"),
+    pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks processes up in /proc"),
+]
 
 CODE = '''
 import os, signal, time
@@ -29,20 +33,33 @@ from cai.schedule.base import ScheduleConfig
 
 
 class HarmConfig(ScheduleConfig):
-    """Constant, until it does ``harm`` in the middle of the run: once only, which a file remembers."""
+    """Constant, until it does ``harm`` in the middle of the run: once only, which a file remembers. Who waits, does so until
+    there is a file ``go``, whatever signal comes."""
 
-    harm: Literal["none", "error", "kill", "wait"]
+    harm: Literal["none", "error", "kill", "wait", "edit"]
 
     def after_warmup(self, progress: float) -> float:
-        done = Path(f"harmed_{self.harm}_{os.getppid() if self.harm == 'wait' else 0}")
-        if progress > 0.4 and self.harm != "none" and not done.exists():
-            done.touch()
+        who = os.getpid() if self.harm == "wait" else ""
+        if progress > 0.4 and self.harm != "none" and first(f"harmed_{self.harm}{who}"):
             if self.harm == "error":
                 raise RuntimeError("boom")
             if self.harm == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
-            time.sleep(4)
+            if self.harm == "edit":
+                Path("my_conf/schedule/harm.yaml").write_text("not: a\\n valid yaml: [")
+            end = time.monotonic() + 60
+            while self.harm == "wait" and not Path("go").exists() and time.monotonic() < end:
+                time.sleep(0.02)
         return 1.0
+
+
+def first(mark):
+    """Whether nobody was here before: this is the one who makes the file."""
+    try:
+        os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
 
 
 class CountedConfig(ContactsConfig):
@@ -54,7 +71,6 @@ class CountedConfig(ContactsConfig):
         return super().examples()
 '''
 LIMIT = 60.0
-CHECKPOINTS = "outputs/*/*/*/checkpoints/last.*"
 TRUST = ("--config-dir", "my_conf", "schedule=harm", "trust=my_package")
 WORDS = (*(word for word in TINY if not word.startswith("schedule")), *TRUST, "trainer.save_every=2", "device.threads=0")
 
@@ -73,7 +89,8 @@ def package(scratch: Path) -> None:
 
 def environment() -> dict[str, str]:
     root = Path(__file__).parent.parent
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(Path.cwd())]), "OMP_NUM_THREADS": "1"}
+    own = {"PYTHONPATH": os.pathsep.join([str(root), str(Path.cwd())]), "OMP_NUM_THREADS": "4"}
+    return {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"} | own
 
 
 def cai(*words: str) -> subprocess.CompletedProcess[str]:
@@ -116,6 +133,11 @@ def statuses() -> list[str]:
     return [sweep.status(number) for number in range(len(sweep.jobs))]
 
 
+def waiting() -> list[Path]:
+    """The marks of jobs that wait for ``go``, or have."""
+    return list(Path().glob("harmed_wait*"))
+
+
 def records(jobs: Sequence[Path]) -> dict[Path, tuple[int, bytes]]:
     """When and how the files of some runs were written last."""
     files = [path for job in jobs for path in job.rglob("*") if path.is_file() and path.name != ".lock"]
@@ -136,7 +158,6 @@ def job_processes(sweep: Path) -> list[int]:
     return found
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks processes up in /proc")
 def test_eight_jobs_of_which_one_raises_and_one_is_killed_are_completed_by_resume() -> None:
     grid = ("-m", "schedule.harm=none,error,kill,none", "seed=1,2", "hydra.launcher.jobs=2")
     first = cai("train", *WORDS, "data=counted", *grid)
@@ -168,6 +189,7 @@ def test_eight_jobs_of_which_one_raises_and_one_is_killed_are_completed_by_resum
     assert metrics_of(failed)[-1]["step"] == metrics_of(killed)[-1]["step"] == 6
     assert Path("read.txt").read_text().splitlines() == readers, "tokenizer and shards are found, not built"
     assert {read_run(job)["device"]["threads"] for job in run_directories(Path("outputs"))} == {sweep.threads}
+    assert sweep.threads < 4, "half of what there is"
 
     third = cai("resume", str(sweep.directory), "trust=my_package")
     assert third.returncode == 0
@@ -179,7 +201,7 @@ def test_a_sweep_killed_with_all_its_jobs_ends_at_the_same_weights_as_one_that_w
 ) -> None:
     grid = ("-m", "seed=1,2", "hydra.launcher.jobs=2", "name=killed")
     sweeping = started("train", *WORDS, "schedule.harm=wait", *grid)
-    wait_until(lambda: len(list(Path().glob("harmed_wait_*"))) == 1 and len(list(Path().glob(CHECKPOINTS))) == 2)
+    wait_until(lambda: len(waiting()) == 2)
     sweep = the_sweep()
     jobs = job_processes(sweep.directory)
     assert len(jobs) == 2
@@ -187,8 +209,9 @@ def test_a_sweep_killed_with_all_its_jobs_ends_at_the_same_weights_as_one_that_w
         os.kill(process, signal.SIGKILL)
     sweeping.wait()
     wait_until(lambda: "running" not in statuses())  # what is killed holds its lock until it is gone
-    assert set(statuses()) <= {"interrupted", "finished"}
-    assert "interrupted" in statuses()
+    assert statuses() == ["interrupted"] * 2
+    assert [read_facts(sweep.folder(number))["status"] for number in range(2)] == ["running"] * 2, "nobody could say so"
+    Path("go").touch()
     assert cai("resume", str(sweep.directory), "trust=my_package").returncode == 0
     assert statuses() == ["finished"] * 2
 
@@ -203,23 +226,45 @@ def test_a_sweep_killed_with_all_its_jobs_ends_at_the_same_weights_as_one_that_w
 def test_jobs_end_with_their_parent_and_a_signal_reaches_them_all(started: Callable[..., subprocess.Popen[bytes]]) -> None:
     grid = ("-m", "seed=1,2,3", "hydra.launcher.jobs=2")
     sweeping = started("train", *WORDS, "schedule.harm=wait", *grid)
-    wait_until(lambda: list(Path().glob("harmed_wait_*")) and len(job_processes(the_sweep().directory)) >= 1)
+    wait_until(lambda: len(waiting()) == 2)
     sweep = the_sweep()
     sweeping.kill()
     sweeping.wait()
+    time.sleep(0.3)  # the jobs are told by the end of their standard input
+    Path("go").touch()
     wait_until(lambda: not job_processes(sweep.directory))
-    assert statuses().count("waiting") >= 1
-    assert "interrupted" in statuses(), "a job that loses its parent saves and stops as if it were asked to"
+    assert statuses() == ["interrupted", "interrupted", "waiting"]
+    facts = [read_facts(sweep.folder(number)) for number in range(2)]
+    assert [one["status"] for one in facts] == ["interrupted"] * 2, "they said so themselves"
+    assert all(2 < one["saved_step"] < 6 for one in facts), "and saved where they stood"
 
-    for mark in Path().glob("harmed_wait_*"):
-        mark.unlink()
+    Path("go").unlink()
     resuming = started("resume", str(sweep.directory), "trust=my_package")
-    wait_until(lambda: list(Path().glob("harmed_wait_*")))
+    wait_until(lambda: len(waiting()) == 4)
     resuming.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    Path("go").touch()
     assert resuming.wait(LIMIT) == 143
     assert not job_processes(sweep.directory)
-    assert "interrupted" in statuses()
-    assert f"cai resume {sweep.directory} trust=my_package" in Path("log.txt").read_text(encoding="utf-8")
+    assert [read_facts(sweep.folder(number))["status"] for number in range(2)] == ["interrupted"] * 2
+    printed = Path("log.txt").read_text(encoding="utf-8")
+    assert f"cai resume {sweep.directory} trust=my_package" in printed
+    assert "stopped at once" not in printed
+
+
+def test_a_failure_stops_the_jobs_beside_it_once_if_it_is_asked_to(started: Callable[..., subprocess.Popen[bytes]]) -> None:
+    grid = ("-m", "schedule.harm=wait,wait,error,none", "hydra.launcher.jobs=3", "sweep.fail_fast=true")
+    sweeping = started("train", *WORDS, *grid)
+    wait_until(lambda: len(waiting()) == 2 and "sweep.fail_fast" in Path("log.txt").read_text(encoding="utf-8"))
+    time.sleep(1)  # longer than two signals that count as one lie apart
+    Path("go").touch()
+    assert sweeping.wait(LIMIT) == 1
+    assert statuses() == ["interrupted", "interrupted", "failed", "waiting"]
+    sweep = the_sweep()
+    assert all(read_facts(sweep.folder(number))["saved_step"] > 2 for number in range(2))
+    printed = Path("log.txt").read_text(encoding="utf-8")
+    assert printed.count("sweep.fail_fast") == 1
+    assert "stopped at once" not in printed
 
 
 def test_fail_fast_begins_no_other_job_and_resume_may_leave_failed_ones(scratch: Path) -> None:
@@ -237,13 +282,28 @@ def test_fail_fast_begins_no_other_job_and_resume_may_leave_failed_ones(scratch:
     assert "`optimizer.lr` must stay" in wrong.stderr
 
 
-def test_a_yaml_edited_while_a_sweep_runs_changes_no_job_of_it() -> None:
-    (scratch := Path("my_conf/schedule/harm.yaml")).write_text(scratch.read_text() if scratch.exists() else "")
-    first = cai("train", *WORDS, "sweep.fail_fast=true", "-m", "schedule.harm=error,none")
-    assert first.returncode == 1
-    scratch.write_text("not: a\n  valid yaml: [")
-    sweep = the_sweep()
-    assert cai("resume", str(sweep.directory), "trust=my_package").returncode == 0
-    configs = [json.loads(json.dumps(dict(job.config)))["schedule"]["warmup_steps"] for job in sweep.jobs]
-    assert configs == [1, 1]
+@pytest.mark.parametrize("more", [("hydra/launcher=basic",), ("hydra.sweeper.max_batch_size=1",)], ids=lambda more: more[0])
+def test_fail_fast_holds_for_hydras_launcher_and_for_its_batches(more: tuple[str, ...]) -> None:
+    done = cai("train", *WORDS, *more, "sweep.fail_fast=true", "-m", "schedule.harm=error,none", "seed=1,2")
+    assert done.returncode == 1
+    assert statuses() == ["failed", "waiting", "waiting", "waiting"]
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_yaml_that_is_broken_while_a_sweep_runs_changes_no_job_of_it() -> None:
+    first = cai("train", *WORDS, "-m", "schedule.harm=edit,none", "schedule.warmup_steps=2")
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "valid yaml" in Path("my_conf/schedule/harm.yaml").read_text()
     assert statuses() == ["finished"] * 2
+    sweep = the_sweep()
+    saved = [load_config(sweep.folder(number) / "config.yaml", TrainConfig, ["my_package"]) for number in range(2)]
+    assert [config.schedule.warmup_steps for config in saved] == [2, 2]
+
+
+def test_a_job_runs_no_code_of_the_folder_that_it_is_started_in() -> None:
+    Path("filelock.py").write_text("raise SystemExit('OWNED')")
+    own = {key: value for key, value in environment().items() if key != "PYTHONPATH"}
+    command = [str(Path(sys.executable).parent / "cai"), "train", *TINY, "device.threads=1", "-m", "seed=1"]
+    done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=LIMIT)
+    assert "OWNED" not in done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -9,6 +9,7 @@ import json
 import logging
 import statistics
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -78,21 +79,30 @@ class Pruner:
         return rung <= step
 
     def _siblings(self) -> Iterator[Path]:
-        """The other jobs of the sweep, if this is one."""
-        sweep = self.directory.parent / SWEEP
-        if not sweep.is_file():
-            return
-        for job in json.loads(sweep.read_text(encoding="utf-8"))["jobs"]:
-            if job["folder"] != self.directory.name:
-                yield self.directory.parent / job["folder"]
+        """The other jobs of the sweep, if this is one, that are evaluated on the same text."""
+        with suppress(OSError, ValueError, KeyError, TypeError):  # a sweep that cannot be read has none
+            jobs = json.loads((self.directory.parent / SWEEP).read_text(encoding="utf-8"))["jobs"]
+            own = [_judged_on(job["config"]) for job in jobs if job["folder"] == self.directory.name]
+            for job in jobs:
+                if job["folder"] != self.directory.name and _judged_on(job["config"]) in own:
+                    yield self.directory.parent / job["folder"]
+
+
+def _judged_on(config: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What decides the validation text: other text is harder or easier, whoever reads it."""
+    return config.get("data"), config.get("trainer", {}).get("eval_max_tokens")
 
 
 def _evaluations(directory: Path) -> Iterator[tuple[int, float]]:
-    """Step and value of every evaluation in a job's record, which another process may just be writing."""
-    path = directory / METRICS
-    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    """Step and value of every evaluation in a job's record, which another process may just be writing. What cannot be read
+    is not there: the trouble of one job is not that of its siblings.
+    """
+    lines: list[bytes] = []
+    with suppress(OSError):
+        lines = (directory / METRICS).read_bytes().splitlines(keepends=True)
     for line in lines:
         if TAG.encode() in line and line.endswith(b"\n"):
-            values: dict[str, Any] = json.loads(line)
-            if (value := values.get(TAG)) is not None:
-                yield values["step"], value
+            with suppress(ValueError, KeyError, TypeError, AttributeError):
+                values: dict[str, Any] = json.loads(line)
+                if (value := values.get(TAG)) is not None:
+                    yield int(values["step"]), float(value)

@@ -72,10 +72,9 @@ class TrainerConfig(Config):
                 f"@.micro_batch_size must divide @.batch_size ({self.batch_size}), but is {self.micro_batch_size}."
                 f" Try {lower}."
             )
-        if self.patience and not self.eval_every:
-            yield (
-                f"@.patience counts evaluations and is {self.patience}, but @.eval_every is 0 (never). Try @.eval_every=100."
-            )
+        for option in ("patience", "prune"):
+            if (value := getattr(self, option)) and not self.eval_every:
+                yield f"@.{option} looks at evaluations and is {value}, but @.eval_every is 0 (never). Try @.eval_every=100."
 
     def build(self, **parts: Unpack[TrainerParts]) -> Trainer:
         return Trainer(self, **parts)
@@ -107,7 +106,7 @@ class Trainer:
         if config.micro_batch_size == "auto" and (size := parts.get("micro_batch_size")):
             self.updater.micro_batch.size = size
         self.checkpoints = CheckpointFolder(self.recorder.directory / "checkpoints", config.keep)
-        self.pruner = Pruner(self.recorder.directory, config.prune, config.prune_warmup) if config.prune else None
+        self.pruner = Pruner(self.recorder.directory.resolve(), config.prune, config.prune_warmup) if config.prune else None
         self.progress = Progress()
         self.newest: dict[str, float] = {}
         self._random: randomness.RandomState | None = None  # of the checkpoint to go on from, put back when `fit` begins

@@ -27,7 +27,7 @@ FIVE: Curves = {
 
 def sweep_of(directory: Path, curves: Curves, every: int = 10) -> Path:
     """A sweep whose jobs were evaluated every ``every`` steps, and were logged between."""
-    jobs = [{"folder": folder, "overrides": [], "config": {}} for folder in curves]
+    jobs = [{"folder": folder, "overrides": [], "config": {}} for folder in {**curves, "job": []}]
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "sweep.json").write_text(json.dumps({"overrides": [], "jobs": jobs}), encoding="utf-8")
     for folder, values in curves.items():
@@ -80,6 +80,29 @@ def test_the_best_so_far_never_stops_however_it_does_now(tmp_path: Path, rule: L
     assert verdict(tmp_path, 20, 9.0, rule, warmup=20) is None, "its own best is the best of all"
     (tmp_path / "a" / "metrics.jsonl").write_text(json.dumps({"step": 20, "val/bits_per_byte": 0.4}) + "\n")
     assert verdict(tmp_path, 20, 9.0, rule, warmup=20) is not None
+
+
+def test_jobs_on_other_text_are_no_siblings(tmp_path: Path) -> None:
+    sweep_of(tmp_path, FIVE)
+    listing = json.loads((tmp_path / "sweep.json").read_text())
+    for job in listing["jobs"]:
+        job["config"] = {"data": {"path": "hard" if job["folder"] in "abc" else "easy"}, "trainer": {}}
+    (tmp_path / "sweep.json").write_text(json.dumps(listing))
+    assert verdict(tmp_path, 20, 9.0) is None, "two are left"
+    listing["jobs"][0]["config"]["data"]["path"] = "easy"
+    (tmp_path / "sweep.json").write_text(json.dumps(listing))
+    assert "3 siblings" in (verdict(tmp_path, 20, 9.0) or "")
+
+
+@pytest.mark.parametrize(
+    "text", [b"\0\0\0", b'{"val/bits_per_byte": 1}\n', b'["val/bits_per_byte"]\n', b"\xff val/bits_per_byte\n"]
+)
+def test_the_trouble_of_a_sibling_is_not_that_of_the_job(tmp_path: Path, text: bytes) -> None:
+    sweep_of(tmp_path, FIVE)
+    (tmp_path / "a" / "metrics.jsonl").write_bytes(text)
+    assert "4 siblings" in (verdict(tmp_path, 20, 9.0) or "")
+    (tmp_path / "sweep.json").write_bytes(text)
+    assert verdict(tmp_path, 20, 9.0) is None
 
 
 def test_what_a_sibling_is_just_writing_is_passed_over(tmp_path: Path) -> None:
