@@ -62,7 +62,7 @@ def describe_sweep(sweep: Sweep, trust: str = "") -> str:
     """A table of all jobs, best first, and how to go on. ``trust`` is ready to paste, with a blank before it."""
     runs = [_job_facts(sweep, number) for number in range(len(sweep.jobs))]
     rows = sorted(zip(sweep.jobs, runs, strict=True), key=lambda row: row[1].get("best_val_loss") or float("inf"))
-    width = max(len(job.folder) for job in sweep.jobs)
+    width = max((len(job.folder) for job in sweep.jobs), default=0)
     lines = ["", f"{'job':<{width}}  {'status':<11}  {'best val loss':>13}  {'at step':>8}  {'steps':>8}"]
     for job, run in rows:
         loss, at, steps = (run.get(key) for key in ("best_val_loss", "best_step", "steps"))

@@ -76,7 +76,7 @@ class Sweep:
         for job in self.jobs:
             if not is_folder_name(job.folder) or not isinstance(job.config, dict):
                 raise ValueError(f"{job.folder!r} is no job")
-        if not self.jobs or len({job.folder for job in self.jobs}) < len(self.jobs):
+        if len({job.folder for job in self.jobs}) < len(self.jobs):
             raise ValueError("each job must have a folder of its own")
         for name, least in (("at_once", 1), ("threads", 0), ("format", 1)):
             if type(value := getattr(self, name)) is not int or value < least:

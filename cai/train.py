@@ -178,7 +178,7 @@ def train_in(
         return train(recorded or config, run)
 
 
-def given(config_dir: str | None) -> dict[str, str]:
+def given(config_dir: str | None) -> dict[str, Any]:
     """For ``run.json``: the folder of YAMLs that the command named, if it did."""
     return {} if config_dir is None else {"config_dir": config_dir}
 

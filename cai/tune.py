@@ -85,7 +85,7 @@ def sweep_of(search: Search, directory: Path) -> Sweep:
     if (directory / SWEEP).is_file():
         sweep = replace(Sweep.load(directory), at_once=jobs)
     else:
-        sweep = Sweep(directory, search.typed, (), at_once=jobs, threads=threads_for(jobs))
+        sweep = Sweep(directory, search.typed, (), jobs, threads_for(jobs), search.fixed.config_dir)
     sweep.save()
     return sweep
 

@@ -48,7 +48,6 @@ JOB = {"folder": "0", "overrides": [], "config": {}}
     [
         *({"jobs": [JOB | {"folder": name}]} for name in ("../mine", "/etc", "a/b", "a\\b", "..", ".git", "", 3, None)),
         {"jobs": [JOB, JOB]},
-        {"jobs": []},
         {"jobs": None},
         {"jobs": [JOB | {"config": None}]},
         {"jobs": [JOB | {"config": []}]},

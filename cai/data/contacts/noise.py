@@ -19,6 +19,27 @@ CONSONANTS, VOWELS, DIGITS, LETTERS = (
 RESERVED: Final = frozenset("▷◆◇→【】★「」●☞〔〕○‖※📞☏📍🌐✉📧⏰🕘📠")
 """Signs of the world that models are judged by: no training world has them."""
 
+RESERVED_LABELS: Final = frozenset(
+    {
+        "address",
+        "department",
+        "email address",
+        "facsimile",
+        "homepage",
+        "hours",
+        "mail",
+        "opening hours",
+        "phone",
+        "services",
+        "telephone",
+        "url",
+        "www",
+        "곳",
+        "웹",
+    }
+)
+"""Labels of that world that chance might make too; in small letters."""
+
 
 @functools.cache
 def common_syllables() -> str:

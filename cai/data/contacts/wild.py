@@ -13,7 +13,7 @@ from typing import Final
 
 from cai.data.contacts.fields import FIELDS
 from cai.data.contacts.kinds import Kind, NamePart
-from cai.data.contacts.noise import DIGITS, latin, sign, signs, some_digits, word
+from cai.data.contacts.noise import DIGITS, RESERVED_LABELS, latin, sign, signs, some_digits, word
 from cai.data.contacts.places import City
 from cai.data.contacts.tables import TRAINING_TABLES, Tables
 from cai.data.contacts.wordings import Layout
@@ -81,14 +81,17 @@ ASKING: Final = (
     " please",
 )
 
-NO_SHAPE: Final = frozenset({"fax", "second_tel", "department", "service"})
+NO_SHAPE: Final = frozenset({"fax", "second_tel"})
 """Fields that only their label tells from another: it stays one that says what it is. The other number is the telephone."""
+
+RANDOM_LABEL_SHARE: Final = 0.5
+"""How often a label says nothing: what stands behind it must be known by its shape."""
 
 
 def wild_tables(rng: random.Random) -> Tables:
     """A world for one organisation. What answers say is worded as in every training world."""
     stem = NamePart(_phrase(rng), latin(rng))
-    city = City(word(rng, 1, 2), "", word(rng, 1, 2), _number(rng), _address(rng), (word(rng, 1, 3),))
+    city = City(word(rng, 1, 2), "", word(rng, 1, 2), _number(rng), *_address(rng))
     kind = Kind(_name(rng), latin(rng), "abroad", (_hours(rng),), (_office(rng),), (_work(rng),))
     return replace(
         TRAINING_TABLES,
@@ -116,9 +119,9 @@ def _ending(rng: random.Random) -> str:
 
 
 def _phrase(rng: random.Random) -> str:
-    """One or two words, mostly Hangul."""
+    """One to three words, mostly Hangul."""
     one = word(rng, 1, 3) if rng.random() < 0.85 else latin(rng).title() + some_digits(rng, 0.3)
-    return f"{one} {word(rng, 1, 2)}" if rng.random() < 0.2 else one
+    return " ".join([*(word(rng, 1, 3) for _ in range(rng.choice((0, 0, 0, 0, 1, 1, 2)))), one])
 
 
 def _name(rng: random.Random) -> str:
@@ -127,12 +130,14 @@ def _name(rng: random.Random) -> str:
     return before + "{stem}" + rng.choice(NAME_ENDS) + after
 
 
-def _address(rng: random.Random) -> str:
-    """A pattern with ``{street}``, ``{number}`` and ``{city}``, Korean order or not."""
-    if rng.random() < 0.2:
-        return rng.choice(
+def _address(rng: random.Random) -> tuple[str, tuple[str]]:
+    """A pattern with ``{street}``, ``{number}`` and ``{city}``, Korean order or not, and a street for it."""
+    if rng.random() < 0.25:
+        street = " ".join(latin(rng).title() for _ in range(rng.randint(1, 3))) if rng.random() < 0.7 else word(rng, 1, 3)
+        pattern = rng.choice(
             ("{street} {number}, {city}", "{number} {street}, {city}", "{number}-1 {street}, {city} 10{number}")
         )
+        return pattern, (street,)
     ends = [rng.choice(each) for each in PLACE_ENDS]
     district = word(rng, 1, 2)
     # Many a road has its name from the town it runs through: what follows a word is then not always the same.
@@ -144,7 +149,7 @@ def _address(rng: random.Random) -> str:
     more = rng.choice(
         ("", "", "", "", "", f" ({word(rng, 1, 3)}동)", f", {rng.choice('123456789')}층", f" {word(rng, 1, 3)}빌딩")
     )
-    return " ".join([*pieces[rng.randint(0, 1) :], number]) + more
+    return " ".join([*pieces[rng.randint(0, 1) :], number]) + more, (word(rng, 1, 3),)
 
 
 def _number(rng: random.Random) -> str:
@@ -183,7 +188,8 @@ def _layout(rng: random.Random) -> Layout:
     """Bullets, brackets and signs at random; a quarter of the documents is in prose."""
     opening_sign, bullet = sign(rng), sign(rng)
     left, right = rng.choice(BRACKETS)
-    opening = f"{opening_sign} {left}{{name}}{right} {rng.choice(('', '', opening_sign, word(rng, 1, 3)))}".strip()
+    before = rng.choice(("", "", "", f"{word(rng, 1, 3)}{rng.choice((':', ' :', ',', ' |', ' -'))} "))
+    opening = f"{opening_sign} {before}{left}{{name}}{right} {rng.choice(('', '', opening_sign, word(rng, 1, 3)))}".strip()
     if rng.random() < 0.25:
         after = rng.choice(("", ".", ":", "입니다.", f" {word(rng, 1, 4)} {word(rng, 1, 3)}."))
         return Layout(opening + after, "{sentence}", rng.choice((" ", "\n")))
@@ -208,8 +214,11 @@ def _words(rng: random.Random, field: str, words: FieldWords) -> FieldWords:
 
 def _label(rng: random.Random, field: str, stems: Sequence[str], *, plain: bool = False) -> str:
     stem = rng.choice(stems)
-    if not plain and field not in NO_SHAPE and rng.random() < 0.4:
-        return rng.choice((word(rng, 1, 4), latin(rng).title(), f"{word(rng, 1, 2)} {word(rng, 1, 2)}", rng.choice(signs())))
+    if not plain and field not in NO_SHAPE and rng.random() < RANDOM_LABEL_SHARE:
+        words = [word(rng, 1, 3) for _ in range(rng.randint(2, 3))]
+        english = [latin(rng).title(), latin(rng)][: rng.randint(1, 2)]
+        label = rng.choice((word(rng, 2, 4), " ".join(words), " ".join(english), rng.choice(signs())))
+        return label if label.casefold() not in RESERVED_LABELS else word(rng, 2, 4)
     chance = rng.random()
     if chance < 0.35:
         return f"{rng.choice((*BEFORE, word(rng, 1, 3)))}{rng.choice((' ', ''))}{stem}"
