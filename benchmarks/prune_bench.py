@@ -18,21 +18,21 @@ from pathlib import Path
 from cai.runs import read_run
 from cai.sweeps import Sweep
 
-STEPS = 300
+STEPS = 200
 GRID = ("model.n_layer=2,4,6", "optimizer.lr=0.003,0.01,0.03,0.1")
 JOB = (
     "model=modern_nano",
     "model.block_size=256",
     "trainer.batch_size=8",
     f"trainer.max_steps={STEPS}",
-    "trainer.eval_every=30",
-    "trainer.eval_max_tokens=50000",
+    "trainer.eval_every=20",
+    "trainer.eval_max_tokens=30000",
     "trainer.log_every=5",
     "trainer.sample_every=0",
     "trainer.samples=1",
     "trainer.answers=0",
     "trainer.save_every=100",
-    "trainer.prune_warmup=60",
+    "trainer.prune_warmup=40",
 )
 EMBEDDED = ("data.samples=4000",)
 

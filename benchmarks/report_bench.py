@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from cai.comparison.figures import write_figures
+from cai.comparison.plots import write_plots
 from cai.comparison.report import write_report
 from tests.comparison.browser import browser, find_browser
 from tests.comparison.made import made_comparison
@@ -29,7 +29,7 @@ def main(count: int = 200, points: int = 1_000) -> None:
         started = time.perf_counter()
         write_report(comparison, path)
         wrote = time.perf_counter()
-        write_figures(comparison, Path(scratch))
+        write_plots(comparison, Path(scratch))
         drew = time.perf_counter()
         print(f"runs, points     {count} x {points:,} of the training loss")
         print(f"report.html      {wrote - started:.2f} s, {path.stat().st_size / 2**20:.1f} MiB")

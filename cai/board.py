@@ -8,6 +8,7 @@ if __name__ == "__main__":
     raise SystemExit(run_verb("board"))
 
 import importlib.util
+import os
 import re
 import signal
 import socket
@@ -19,9 +20,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from cai.columns import one_line
+from cai.config.board import BoardConfig
 from cai.errors import CaiError, ConfigError, RunError
-from cai.options import Plain, read_options
-from cai.overrides import parse_arguments, refuse_sweep
+from cai.options import config_of, named_folder
+from cai.overrides import parse_arguments
 
 ADDRESS = re.compile(r"at (http://\S+?)/? \(Press")
 """In the line by which TensorBoard says that it is ready."""
@@ -41,37 +44,28 @@ run_main()
 
 def main(words: Sequence[str]) -> int:
     """The ``board`` verb: serves until it is stopped. Returns 0 after Ctrl-C, 143 after SIGTERM, else TensorBoard's code."""
-    folder, options = read_words("board", words)
-    if not folder.is_dir():
+    named, rest = named_folder(words)
+    config = config_of("board", BoardConfig, parse_arguments(rest))
+    folder = named or Path(config.output_dir).expanduser()
+    if not os.path.isdir(folder):
         raise RunError(f"board must be given a folder of runs, but {folder} is none. Start with: cai train")
     if importlib.util.find_spec("tensorboard") is None:
         raise CaiError("board needs TensorBoard, which is not installed. Install it with: pip install tensorboard")
     if next(folder.rglob("events.out.tfevents.*"), None) is None:
         print(f"note: there is no run in {folder} yet; it appears as soon as there is one", file=sys.stderr)
-    refuse_taken(str(options["host"]), options["port"])
+    refuse_taken(config.host, config.port)
     with sigterm_as_interrupt():
-        return serve(command(folder, options), folder, opens=bool(options["open"]))
+        return serve(command(folder, config), folder, opens=config.open)
 
 
-def read_words(verb: str, words: Sequence[str]) -> tuple[Path, dict[str, Plain]]:
-    """A folder, the outputs unless one is named first, and the verb's options. Raises ``ConfigError``."""
-    named = bool(words) and "=" not in words[0] and not words[0].startswith("-")
-    arguments = parse_arguments(words[named:])
-    refuse_sweep(arguments, verb)
-    return Path(words[0] if named else "outputs").expanduser(), read_options(verb, arguments.typed, arguments.problems)
-
-
-def command(folder: Path, options: dict[str, Plain]) -> list[str]:
+def command(folder: Path, config: BoardConfig) -> list[str]:
     """What starts TensorBoard. A run that was resumed or evaluated has several event files, all of which may grow."""
-    where = ["--logdir", str(folder), "--host", str(options["host"]), "--port", str(options["port"])]
+    where = ["--logdir", str(folder), "--host", config.host, "--port", str(config.port)]
     return [sys.executable, "-W", "ignore", "-c", PROGRAM, *where, "--reload_multifile", "true"]
 
 
-def refuse_taken(host: str, port: Plain) -> None:
+def refuse_taken(host: str, port: int) -> None:
     """Raise ``ConfigError`` unless a page can be served there: TensorBoard would say it after seconds, less plainly."""
-    port = int(port)
-    if port > 65535:
-        raise ConfigError(f"`port` must be at most 65535, but is {port}. Try port=6006.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -109,7 +103,7 @@ def serve(words: Sequence[str], folder: Path, *, opens: bool) -> int:
             if rest.ident is not None:
                 rest.join()
     if address is None:
-        print("".join(said).strip(), file=sys.stderr)
+        pass_on(said)
         raise CaiError(f"TensorBoard must start, but ended with exit code {code}. What it said stands above.")
     return code
 
@@ -127,7 +121,7 @@ def pass_on(lines: Iterable[str]) -> None:
     """Have the user see what TensorBoard complains of."""
     for line in lines:
         if "caught SIGTERM" not in line:  # its farewell
-            print(line, end="", file=sys.stderr)
+            print(one_line(line.rstrip("\n")), file=sys.stderr)  # it may name what a stranger has named
 
 
 def open_page(address: str) -> None:

@@ -14,17 +14,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from cai.columns import one_line
 from cai.comparison.files import CSV, JSON, write_csv, write_json
-from cai.comparison.runs import find_runs, read_runs
+from cai.comparison.finding import find_runs
+from cai.comparison.runs import read_runs
 from cai.comparison.table import Comparison, compare_runs
 from cai.comparison.terminal import terminal_table
 from cai.config.comparison import CompareConfig
-from cai.config.tree import load_yaml
-from cai.config.validate import Validation
 from cai.errors import CaiError, ConfigError, OutputError, RunError
 from cai.files import told
-from cai.overrides import Arguments, parse_arguments, refuse_sweep
-from cai.resources import conf_folder
+from cai.options import config_of, is_directory
+from cai.overrides import parse_arguments
 
 REPORT = "report.html"
 NO_TERMINAL = (160, 24)
@@ -34,7 +34,7 @@ NO_TERMINAL = (160, 24)
 def main(words: Sequence[str]) -> int:
     """The ``compare`` verb. Returns the exit code."""
     directories = list(itertools.takewhile(is_directory, words))
-    config = config_of(parse_arguments(words[len(directories) :]))
+    config = config_of("compare", CompareConfig, parse_arguments(words[len(directories) :]))
     if not directories:
         raise ConfigError("compare must be given runs, sweeps or folders of them: cai compare outputs/run/<sweep>")
     runs = read_runs(find_runs(directories))
@@ -51,32 +51,8 @@ def main(words: Sequence[str]) -> int:
         write_record(comparison, folder := Path(config.record).expanduser(), ["cai", "compare", *words])
         written.append(folder)
     written += write(comparison, folder_of(directories, config))
-    print("\nwritten   " + "\n          ".join(map(str, written)))
+    print("\nwritten   " + "\n          ".join(one_line(str(path)) for path in written))
     return 0
-
-
-def is_directory(word: str) -> bool:
-    """Whether a word is no option yet. A folder's name may hold ``=``."""
-    return not word.startswith("-") and ("=" not in word or Path(word).expanduser().exists())
-
-
-def config_of(arguments: Arguments) -> CompareConfig:
-    """The options in ``conf/compare.yaml``, with those of the command line put in. Raises ``ConfigError``.
-
-    All of them are texts, so that Hydra, whose composition leads to PyTorch, has nothing to read.
-    """
-    refuse_sweep(arguments, "compare")
-    tree = load_yaml((conf_folder() / "compare.yaml").read_text(encoding="utf-8"))
-    validation = Validation(problems=arguments.problems, known_paths=list(tree))
-    for word in arguments.typed:
-        key, _, value = word.partition("=")
-        tree[key.lstrip("+")] = None if value == "null" else value
-    if arguments.config_dir is not None:
-        validation.problems.append("`--config-dir` must be left out: compare has no groups to choose from.")
-    config = validation.build(tree, CompareConfig)
-    if config is None or validation.problems:
-        raise ConfigError(list(dict.fromkeys(validation.problems)))
-    return config
 
 
 def folder_of(directories: Sequence[str], config: CompareConfig) -> Path:
@@ -90,11 +66,11 @@ def folder_of(directories: Sequence[str], config: CompareConfig) -> Path:
 
 
 def write(comparison: Comparison, folder: Path) -> list[Path]:
-    """Write tables, report and figures into ``folder``, in place of those of an earlier time. Returns what was written.
+    """Write tables, report and plots into ``folder``, in place of those of an earlier time. Returns what was written.
 
     What needs a library that is not there is left out, which is said.
     """
-    from cai.comparison.figures import write_figures
+    from cai.comparison.plots import write_plots
     from cai.comparison.report import write_report
 
     try:
@@ -110,7 +86,7 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
         write_report(comparison, folder / REPORT)
         return [folder / REPORT]
 
-    for draw in (report, lambda: write_figures(comparison, folder)):
+    for draw in (report, lambda: write_plots(comparison, folder)):
         try:
             written += draw()
         except OutputError:
@@ -121,5 +97,5 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
 
 
 def say(sentence: str) -> None:
-    """Beside the table, not in it."""
-    print(sentence, file=sys.stderr)
+    """Beside the table, not in it; on one line, whatever names of a stranger's are in it."""
+    print(one_line(sentence), file=sys.stderr)

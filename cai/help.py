@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cai.options import OPTIONS, describe_options
 from cai.resources import conf_folder
 
 VERB_EXAMPLES = {
@@ -128,8 +127,6 @@ Without run= and path= all groups and options of `cai train` can be given; what 
 def verb_help(verb: str) -> str:
     """What ``cai <verb> --help`` prints."""
     parts = [VERB_EXAMPLES[verb]]
-    if verb in OPTIONS:
-        parts.append(f"Options:\n\n{describe_options(verb)}")
     root = conf_folder() / f"{verb}.yaml"
     if root.is_file():
         groups = _groups_of(root)

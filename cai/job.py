@@ -56,7 +56,9 @@ def run_job(sweep: Sweep, number: int, arguments: Arguments) -> int:
         check_surroundings([computed])
         (folder / STATUS).unlink(missing_ok=True)  # left by a job that failed before it had begun
         typed = [*job_overrides(sweep.overrides, sweep.jobs[number].overrides), *arguments.typed]
-        return exit_code_of(lambda: train_in(folder, config, typed, computed, **given(sweep.config_dir)), folder, arguments.trust())
+        return exit_code_of(
+            lambda: train_in(folder, config, typed, computed, **given(sweep.config_dir)), folder, arguments.trust()
+        )
     except Exception as error:
         if not is_interruption(error) and not (folder / STATUS).is_file():
             record_failure(folder, str(error), "".join(traceback.format_exception(error)))

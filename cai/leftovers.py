@@ -1,22 +1,32 @@
-"""What nobody needs any more, and how to delete it: failed runs, and caches that no run has been trained on."""
+"""What nobody needs any more, and how to delete it: failed runs, and caches that no run has been trained on.
+
+What lies there may be another program's or a stranger's: only what CAI has made is taken, and no link is followed.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from cai.cache import PROGRESS
+from cai.entry import BAD, Entry, size_of
 from cai.errors import RunError
 from cai.files import told
-from cai.listing import CACHE, Entry, size_of
-from cai.runs import STATUS, is_locked, lock_of, read_facts
+from cai.listing import CACHE, find_entries, in_use, links_out_of
+from cai.runs import STATUS, SWEEP, lock_of, read_facts
 
 TOKENIZERS, TOKENS = "tokenizers", "tokens"
-UNFINISHED = ".unfinished"
+WHOLE = {TOKENIZERS: "tokenizer.json", TOKENS: "meta.json"}
+"""Kind of cache → a file that each of them has when it is finished."""
+FINISHED, UNFINISHED = re.compile(r"[0-9a-f]{16}"), re.compile(r"\.[0-9a-f]{16}\.unfinished")
+"""The names of caches."""
 
 
 @dataclass(frozen=True)
@@ -29,18 +39,24 @@ class Leftover:
     why: str
     warning: str = ""
     """What would be lost with it."""
-    lock: Path | None = None
-    """Of a cache; a run has its own."""
+    outputs: Path | None = None
+    """Of a cache: the folder whose runs could use it; of a run, none."""
 
 
 def failed_runs(entries: Sequence[Entry]) -> list[Leftover]:
-    """Every run, jobs of sweeps included, that failed and that nobody is writing."""
+    """Every run, jobs of sweeps included, that failed, and that nobody is writing or about to try again."""
     found = []
     for run in (run for entry in entries for run in entry.runs()):
-        if run.status == "failed" and not is_locked(run.folder):
+        sweep = _sweep_of(run.folder)
+        if run.status == "failed" and not in_use(run.folder) and not (sweep and in_use(sweep)):
             why = f"failed: {run.error.splitlines()[0]}" if run.error else "failed"
             found.append(Leftover(run.folder, run.size, why, _loses(run)))
     return found
+
+
+def _sweep_of(folder: Path) -> Path | None:
+    """The sweep that a run is a job of: while it runs, it may try a failed job again."""
+    return folder.parent if (folder.parent / SWEEP).is_file() else None
 
 
 def _loses(run: Entry) -> str:
@@ -53,79 +69,117 @@ def _loses(run: Entry) -> str:
 
 def unused_caches(folder: Path, entries: Sequence[Entry]) -> tuple[list[Leftover], str]:
     """Tokenizers and token shards in ``folder``/cache that no run in ``folder`` was trained on, and unfinished ones that
-    nobody is at work on. And why there are none to be had, if a run does not know yet what it will use.
+    nobody is at work on. And why there are none to be had, if nobody can tell what is used.
     """
-    caches = [Path(entry.path) for kind in (TOKENIZERS, TOKENS) for entry in _folders(folder / CACHE / kind)]
-    runs = [run for entry in entries for run in entry.runs()]
-    preparing = [run.folder for run in runs if run.status == "running" and not run.fingerprints]
-    if caches and preparing:
-        return [], f"caches are kept, as {preparing[0]} is still preparing its data"
-    used = frozenset().union(*(run.fingerprints for run in runs))
+    try:
+        caches = _caches(folder)
+        if caches and (doubt := _doubt(folder, entries)):
+            return [], f"caches are kept, as {doubt}"
+        used = _used(entries)
+        return [_leftover(cache, folder) for cache in caches if _fingerprint(cache) not in used and _is_free(cache)], ""
+    except OSError as error:
+        return [], f"caches are kept, as {error.filename} cannot be looked at ({error.strerror})"
+
+
+def _caches(folder: Path) -> list[Path]:
+    """What CAI has made there, finished or not. Raises ``OSError``."""
     found = []
-    for cache in caches:
-        unfinished = cache.name.startswith(".")
-        lock = cache.with_suffix(".lock") if unfinished else cache.with_name(f".{cache.name}.lock")
-        if not _is_free(lock) or (not unfinished and _fingerprint(cache) in used):
-            continue
-        why = "left unfinished" if unfinished else f"no run in {folder} uses it"
-        found.append(Leftover(cache, size_of(cache), f"{cache.parent.name}, {why}", lock=lock))
-    return found, ""
+    for kind, mark in WHOLE.items():
+        there = folder / CACHE / kind
+        for cache in sorted(there.iterdir() if there.is_dir() else ()):
+            ours = UNFINISHED.fullmatch(cache.name) or (FINISHED.fullmatch(cache.name) and (cache / mark).is_file())
+            if ours and cache.is_dir() and not cache.is_symlink():
+                found.append(cache)
+    return found
 
 
-def _folders(kind: Path) -> list[os.DirEntry[str]]:
-    """Finished ones, and unfinished ones whose name begins with a dot."""
-    entries = sorted(os.scandir(kind), key=lambda entry: entry.name) if kind.is_dir() else []
-    folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
-    return [entry for entry in folders if entry.name.endswith(UNFINISHED) or not entry.name.startswith(".")]
+def _doubt(folder: Path, entries: Sequence[Entry]) -> str:
+    """Why nobody can tell which caches are used; nothing if one can. Raises ``OSError``."""
+    for cache in (folder / CACHE, *(folder / CACHE / kind for kind in WHOLE)):
+        if cache.is_symlink():
+            return f"{cache} is a link, and runs in other folders may use what is there"
+    for entry in (one for listed in entries for one in (listed, *listed.jobs)):
+        if entry.status == "unreadable":
+            return f"nobody can tell what {entry.folder} uses ({entry.error})"
+        if entry.status == "sweep" and in_use(entry.folder):
+            return f"{entry.folder} is running, and has jobs that may use any"
+        # A run that resumes says that it is running, and on what data, only once it has them.
+        known = entry.status == "running" and entry.fingerprints
+        if not known and (entry.status == "running" or in_use(entry.folder)):
+            return f"{entry.folder} is still preparing its data"
+    link = next(links_out_of(folder), None)
+    return "" if link is None else f"{link} is a link, behind which there may be runs that use any"
+
+
+def _used(entries: Sequence[Entry]) -> frozenset[str]:
+    return frozenset().union(*(run.fingerprints for entry in entries for run in entry.runs()))
+
+
+def _leftover(cache: Path, outputs: Path) -> Leftover:
+    unfinished = cache.name.startswith(".")
+    why = "left unfinished" if unfinished else f"no run in {outputs} uses it"
+    far = unfinished and (cache / PROGRESS).is_file()
+    warning = "holds a preparation that the same cai prepare or cai train would go on with" * far
+    return Leftover(cache, size_of(cache), f"{cache.parent.name}, {why}", warning, outputs)
 
 
 def _fingerprint(cache: Path) -> str:
-    """As ``run.json`` has it: shards go by it, tokenizers by what they were learned from."""
-    if cache.parent.name == TOKENS:
+    """As ``run.json`` has it: shards go by it, tokenizers by what they were learned from. Unfinished ones have none."""
+    if cache.name.startswith(".") or cache.parent.name == TOKENS:
         return cache.name
     from cai.tokenizer.base import Tokenizer  # takes a while
 
     try:
-        return Tokenizer.load(cache / "tokenizer.json").fingerprint
+        return Tokenizer.load(cache / WHOLE[TOKENIZERS]).fingerprint
     except RunError:  # damaged: of no use to anyone
         return ""
 
 
-def _is_free(path: Path) -> bool:
-    lock = FileLock(path)
+def _lock_of_cache(cache: Path) -> FileLock:
+    """That under which it is made."""
+    unfinished = cache.name.startswith(".")
+    return FileLock(cache.with_suffix(".lock") if unfinished else cache.with_name(f".{cache.name}.lock"))
+
+
+def _is_free(cache: Path) -> bool:
     try:
-        with lock.acquire(timeout=0):
+        with _lock_of_cache(cache).acquire(timeout=0):
             return True
     except Timeout:
         return False
 
 
 def delete(leftover: Leftover) -> bool:
-    """Whether it could be deleted: somebody may have begun to use it meanwhile. Raises ``OutputError``."""
-    lock = lock_of(leftover.folder) if leftover.lock is None else FileLock(leftover.lock)
+    """Whether it was deleted: it may be gone, or somebody may have begun to use it meanwhile. Raises ``OutputError``."""
+    folder = leftover.folder
+    with told(folder):
+        if folder.is_symlink() or not folder.is_dir():  # a lock would make it again
+            return False
+        try:
+            return _delete_run(folder) if leftover.outputs is None else _delete_cache(folder, leftover.outputs)
+        except Timeout:
+            return False
+
+
+def _delete_run(folder: Path) -> bool:
+    """All of it while its lock is held, so that nobody can go on with it meanwhile; nor can its sweep."""
+    with ExitStack() as held:
+        if (sweep := _sweep_of(folder)) is not None:
+            held.enter_context(lock_of(sweep).acquire(timeout=0))
+        held.enter_context(lock_of(folder).acquire(timeout=0))
+        if failed := _has_failed(folder):
+            _empty(folder)
+        _remove_empty(folder)  # also if it was gone, and the lock has made it again
+    if os.name == "nt":  # where nobody can remove an open file, neither this lock before nor another's now
+        _remove_empty(folder)
+    return failed
+
+
+def _has_failed(folder: Path) -> bool:
     try:
-        with lock.acquire(timeout=0), told(leftover.folder):
-            if leftover.lock is not None:
-                _delete_cache(leftover.folder)
-                return True
-            if read_facts(leftover.folder)["status"] != "failed":
-                return False
-            _empty(leftover.folder)
-    except Timeout:
+        return bool(read_facts(folder)["status"] == "failed")
+    except BAD:
         return False
-    with told(leftover.folder):
-        shutil.rmtree(leftover.folder)  # what is left is its lock
-    return True
-
-
-def _delete_cache(folder: Path) -> None:
-    """First its name goes, as whoever looks must find all of it or nothing; what a kill leaves, the next build sweeps."""
-    doomed = folder
-    if not folder.name.startswith("."):
-        doomed = folder.with_name(f".{folder.name}{UNFINISHED}")
-        shutil.rmtree(doomed, ignore_errors=True)
-        os.replace(folder, doomed)
-    shutil.rmtree(doomed)
 
 
 def _empty(folder: Path) -> None:
@@ -137,3 +191,39 @@ def _empty(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def _remove_empty(folder: Path) -> None:
+    """The folder, if nothing but its lock is in it."""
+    with suppress(OSError):
+        if [path.name for path in folder.iterdir()] == [".lock"]:
+            (folder / ".lock").unlink()
+            folder.rmdir()
+
+
+def _delete_cache(cache: Path, outputs: Path) -> bool:
+    """Only while nobody makes it, and no run uses it: caches are used without a lock.
+
+    First its name goes, as whoever looks must find all of it or nothing. Whoever looks from then on waits for its lock and
+    makes it anew; a run that found it an instant before is seen now, and gets it back.
+    """
+    fingerprint = _fingerprint(cache)
+    with _lock_of_cache(cache).acquire(timeout=0):
+        if not _is_unused(fingerprint, outputs):
+            return False
+        doomed = cache
+        if not cache.name.startswith("."):
+            doomed = cache.with_name(f".{cache.name}.unfinished")  # what a kill leaves of it, the next build sweeps
+            shutil.rmtree(doomed, ignore_errors=True)
+            os.replace(cache, doomed)
+            if not _is_unused(fingerprint, outputs):
+                os.replace(doomed, cache)
+                return False
+        shutil.rmtree(doomed)
+    return True
+
+
+def _is_unused(fingerprint: str, outputs: Path) -> bool:
+    """As ``unused_caches`` finds it, now."""
+    entries = find_entries(outputs)
+    return not _doubt(outputs, entries) and fingerprint not in _used(entries)

@@ -7,17 +7,21 @@ if __name__ == "__main__":
 
     raise SystemExit(run_verb("list"))
 
+import os
 import shutil
 import sys
-import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from cai.board import read_words
-from cai.errors import RunError
+from cai.columns import cut, duration, one_line, pad, width
+from cai.config.listing import ListConfig
+from cai.entry import Entry, size_of
+from cai.errors import OutputError, RunError
 from cai.leftovers import Leftover, delete, failed_runs, unused_caches
-from cai.listing import CACHE, Entry, find_entries, size_of
+from cai.listing import CACHE, find_entries
+from cai.options import config_of, named_folder
+from cai.overrides import parse_arguments
 
 LEAST = 12
 """Columns that a name or a state keeps at least, however narrow the terminal."""
@@ -26,22 +30,23 @@ HEAD = ("run", "state", "best val loss", "size", "started")
 
 def main(words: Sequence[str]) -> int:
     """The ``list`` verb. Returns the exit code."""
-    folder, options = read_words("list", words)
-    if not folder.is_dir():
+    named, rest = named_folder(words)
+    config = config_of("list", ListConfig, parse_arguments(rest))
+    folder = named or Path(config.output_dir).expanduser()
+    if not os.path.isdir(folder):  # as Path.is_dir, but no error if nobody may look
         raise RunError(f"list must be given a folder of runs, but {folder} is none. Start with: cai train")
     entries = find_entries(folder)
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    print("\n".join(table([row(entry) for entry in entries], width)) if entries else f"no runs in {folder}")
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print("\n".join(table([row(entry) for entry in entries], columns)) if entries else f"no runs in {folder}")
     print(f"\n{total(folder, entries)}")
-    return clean(folder, entries) if options["clean"] else 0
+    return clean(folder, entries) if config.clean else 0
 
 
 def row(entry: Entry) -> tuple[str, ...]:
     """The cells of a run or sweep."""
     started = datetime.fromtimestamp(entry.started).strftime("%Y-%m-%d %H:%M") if entry.started else ""
     best = "" if entry.best is None else f"{entry.best:.4f}"
-    name = unicodedata.normalize("NFC", str(entry.folder))  # some file systems give syllables in pieces
-    return name, state(entry), best, binary(entry.size) if entry.size else "", started
+    return one_line(str(entry.folder)), one_line(state(entry)), best, binary(entry.size) if entry.size else "", started
 
 
 def state(entry: Entry) -> str:
@@ -60,19 +65,19 @@ def state(entry: Entry) -> str:
     return f"{text}: {error}" if error else text
 
 
-def table(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
-    """Aligned lines under a head, Hangul syllables two columns wide; none wider than ``width``, if there is one."""
+def table(rows: Sequence[Sequence[str]], columns: int | None) -> list[str]:
+    """Aligned lines under a head, Hangul syllables two columns wide; none wider than ``columns``, if there are so many."""
     everything = [HEAD, *rows]
-    columns = [max(columns_of(cell) for cell in column) for column in zip(*everything, strict=True)]
-    if width is None:
-        columns[1] = min(columns[1], 100)  # an error may be a page
+    widths = [max(map(width, column)) for column in zip(*everything, strict=True)]
+    if columns is None:
+        widths[1] = min(widths[1], 100)  # an error may be a page
     else:
-        spare = width - sum(columns[2:]) - 2 * (len(columns) - 1)
-        columns[:2] = share(columns[0], columns[1], spare)
+        spare = columns - sum(widths[2:]) - 2 * (len(widths) - 1)
+        widths[:2] = share(widths[0], widths[1], spare)
     lines = []
     for name, words, *rest in everything:
-        right = (cell.rjust(size) for cell, size in zip(rest, columns[2:], strict=True))
-        left = (fitted(name, columns[0], tail=True), fitted(words, columns[1]))
+        left = (pad(cut(name, widths[0], tail=True), widths[0]), pad(cut(words, widths[1]), widths[1]))
+        right = (pad(cell, size, right=True) for cell, size in zip(rest, widths[2:], strict=True))
         lines.append("  ".join([*left, *right]).rstrip())
     return lines
 
@@ -87,36 +92,6 @@ def share(one: int, other: int, spare: int) -> tuple[int, int]:
     return one, other
 
 
-def columns_of(text: str) -> int:
-    """Columns of a terminal that ``text`` takes."""
-    return sum(_columns(char) for char in text)
-
-
-def _columns(char: str) -> int:
-    if unicodedata.combining(char):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
-
-
-def shortened(text: str, columns: int, *, tail: bool = False) -> str:
-    """``text`` in so many columns at most; what is cut off at its end, or before its ``tail``, is an ellipsis."""
-    if columns_of(text) <= columns:
-        return text
-    kept, room = "", columns - 1
-    for char in reversed(text) if tail else text:
-        room -= _columns(char)
-        if room < 0:
-            break
-        kept = char + kept if tail else kept + char
-    return f"…{kept}" if tail else f"{kept}…"
-
-
-def fitted(text: str, columns: int, *, tail: bool = False) -> str:
-    """``text`` in exactly so many columns."""
-    text = shortened(text, columns, tail=tail)
-    return text + " " * (columns - columns_of(text))
-
-
 def total(folder: Path, entries: Sequence[Entry]) -> str:
     """How much there is."""
     sweeps = [entry for entry in entries if entry.status == "sweep"]
@@ -125,21 +100,21 @@ def total(folder: Path, entries: Sequence[Entry]) -> str:
     parts += [f"{counted(len(sweeps), 'sweep')} of {counted(jobs, 'job')}"] * bool(sweeps)
     text = f"{' and '.join(parts)}, {binary(sum(entry.size for entry in entries))}"
     cache = folder / CACHE
-    return f"{text}; caches {binary(size_of(cache))}" if cache.is_dir() else text
+    return f"{text}; caches {binary(size_of(cache))}" if os.path.isdir(cache) else text
 
 
 def clean(folder: Path, entries: Sequence[Entry]) -> int:
     """Show what could be deleted, ask, and delete it. Raises ``RunError`` if there is nobody to ask."""
     caches, kept = unused_caches(folder, entries)
     leftovers = [*failed_runs(entries), *caches]
-    print("".join([f"\n{kept}"] * bool(kept)), end="")
+    print("".join([f"\n{one_line(kept)}\n"] * bool(kept)), end="")
     if not leftovers:
-        print("\nnothing to delete: no run has failed, and no cache is unused")
+        print("\nnothing to delete: no run has failed, and no cache is unused" if not kept else "\nnothing to delete")
         return 0
     print("\ncan be deleted:")
     for leftover in leftovers:
-        print(f"  {leftover.folder}  {binary(leftover.size)}  {shortened(leftover.why, 100)}")
-        print("".join([f"    warning: {leftover.warning}\n"] * bool(leftover.warning)), end="")
+        print(f"  {one_line(str(leftover.folder))}  {binary(leftover.size)}  {cut(one_line(leftover.why), 100)}")
+        print("".join([f"    warning: {one_line(leftover.warning)}\n"] * bool(leftover.warning)), end="")
     if not sys.stdin.isatty():
         raise RunError("clean=true must be answered at a terminal, but standard input is none. Nothing was deleted.")
     if not agreed(f"\nDelete {counted(len(leftovers), 'folder')}, {binary(sum(one.size for one in leftovers))}? [y/N] "):
@@ -157,15 +132,19 @@ def agreed(question: str) -> bool:
 
 
 def delete_all(leftovers: Sequence[Leftover]) -> int:
-    """Delete, and say of what was not deleted why."""
-    freed = 0
+    """Delete, and say of what was not deleted why. Returns the exit code: 1 if something could not be."""
+    freed, code = 0, 0
     for leftover in leftovers:
-        if delete(leftover):
-            freed += leftover.size
-        else:
-            print(f"kept: {leftover.folder}, as it is in use now")
+        try:
+            if delete(leftover):
+                freed += leftover.size
+            elif leftover.folder.is_dir():
+                print(f"kept: {one_line(str(leftover.folder))}, as it is in use now")
+        except OutputError as error:
+            print(one_line(str(error)), file=sys.stderr)
+            code = 1
     print(f"{binary(freed)} freed")
-    return 0
+    return code
 
 
 def counted(number: int, what: str) -> str:
@@ -179,13 +158,3 @@ def binary(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:,.1f} TiB"
-
-
-def duration(seconds: float) -> str:
-    """``48 s``, ``12 min``, ``2 h 05 min``, ``3 d 4 h``: as exactly as an estimate deserves."""
-    minutes, hours = round(seconds / 60), round(seconds / 3600)
-    if seconds < 60:
-        return f"{round(seconds)} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"

@@ -1,64 +1,18 @@
-"""Runs and sweeps as they lie on the disk: found, with their live status, how far they are, how good, how large."""
+"""Runs and sweeps below a folder: found without following links, and whether somebody is at work on them."""
 
 from __future__ import annotations
 
 import json
 import os
-import time
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from cai.errors import RunError
-from cai.runs import STATUS, read_run
+from cai.entry import BAD, Entry, changed, holds, read_entry, reason_of, size_of, unreadable
+from cai.runs import STATUS, SWEEP, is_locked
+from cai.sweeps import is_folder_name
 
-SWEEP, METRICS, CACHE = "sweep.json", "metrics.jsonl", "cache"
-"""Names that belong to libraries which take much longer to import than all of this takes."""
-
-TAIL = 1 << 14
-"""Bytes at the end of the metrics among which the last line is."""
-
-ORDER = ("finished", "pruned", "running", "failed", "interrupted", "waiting", "unreadable")
-"""In which a sweep's jobs are counted."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A run, or a sweep with its jobs."""
-
-    folder: Path
-    status: str
-    """Of a run as in ``run.json``; ``waiting`` if it is a job that has not begun, ``unreadable`` if nobody can tell;
-    ``sweep`` for a sweep."""
-    started: float = 0.0
-    """Seconds since 1970."""
-    size: int = 0
-    """Bytes of its files, each counted once however many names it has."""
-    best: float | None = None
-    """The best validation loss."""
-    step: int | None = None
-    max_steps: int | None = None
-    left: float | None = None
-    """Seconds that a running run still needs, as far as can be told."""
-    error: str = ""
-    fingerprints: frozenset[str] = frozenset()
-    """Of the data that it has seen; empty as long as it has not begun to train."""
-    saved_step: int = 0
-    """Of its newest checkpoint, as far as it could note it."""
-    jobs: tuple[Entry, ...] = ()
-
-    def counts(self) -> dict[str, int]:
-        """Status → how many jobs have it."""
-        found = Counter(job.status for job in self.jobs)
-        return {status: found[status] for status in ORDER if found[status]}
-
-    def runs(self) -> Iterator[Entry]:
-        """The run itself, or the sweep's jobs."""
-        yield from self.jobs or (self,) * (self.status != "sweep")
+CACHE = "cache"
 
 
 def find_entries(folder: Path) -> list[Entry]:
@@ -66,130 +20,84 @@ def find_entries(folder: Path) -> list[Entry]:
 
     No link is followed, and nothing inside a run or among the caches is looked at.
     """
-    entries = read_sweep(folder).jobs if (folder / SWEEP).is_file() else _walk(folder)
+    entries = list(_walk(folder))
+    if len(entries) == 1 and entries[0].folder == folder and (entries[0].jobs or entries[0].status == "sweep"):
+        (sweep,) = entries
+        entries = [*sweep.jobs, *[replace(sweep, jobs=())] * (sweep.status != "sweep")]
     return sorted(entries, key=lambda entry: entry.started, reverse=True)
 
 
 def _walk(folder: Path) -> Iterator[Entry]:
-    if (folder / SWEEP).is_file():
-        yield read_sweep(folder)
-    elif (folder / STATUS).is_file():
-        yield read_entry(folder)
-    else:
-        for entry in os.scandir(folder):
-            if entry.is_dir(follow_symlinks=False) and entry.name != CACHE and not entry.name.startswith("."):
-                yield from _walk(Path(entry.path))
+    try:
+        if holds(folder, SWEEP):
+            found = [read_sweep(folder)]
+        elif holds(folder, STATUS):
+            found = [read_entry(folder)]
+        else:
+            found = [entry for inner in _subfolders(folder) if not inner.is_symlink() for entry in _walk(Path(inner.path))]
+    except FileNotFoundError:  # gone meanwhile
+        return
+    except OSError as error:
+        found = [unreadable(folder, error)]
+    yield from found
+
+
+def links_out_of(folder: Path, below: Path | None = None) -> Iterator[Path]:
+    """Links in ``folder`` behind which there may be runs that ``find_entries`` does not find. Raises ``OSError``."""
+    inside = folder.resolve()
+    for entry in _subfolders(below or folder):
+        path = Path(entry.path)
+        if not entry.is_symlink():
+            if not holds(path, SWEEP) and not holds(path, STATUS):
+                yield from links_out_of(folder, path)
+        elif not path.is_file():
+            target = Path(os.path.realpath(path))  # which no circle of links ends
+            if not target.is_relative_to(inside) or any(map(_is_passed_over, target.relative_to(inside).parts)):
+                yield path
+
+
+def _subfolders(folder: Path) -> list[os.DirEntry[str]]:
+    """Those in which there may be runs; links too, whatever they lead to."""
+    with os.scandir(folder) as entries:
+        return [entry for entry in entries if _may_hold_runs(entry)]
+
+
+def _may_hold_runs(entry: os.DirEntry[str]) -> bool:
+    return (entry.is_symlink() or entry.is_dir(follow_symlinks=False)) and not _is_passed_over(entry.name)
+
+
+def _is_passed_over(name: str) -> bool:
+    return name == CACHE or name.startswith(".")
+
+
+def in_use(folder: Path) -> bool:
+    """Whether some process writes a run or a sweep there; also if nobody can tell. Leaves no lock where there was none."""
+    try:
+        return os.path.lexists(folder / ".lock") and is_locked(folder)
+    except OSError:
+        return True
 
 
 def read_sweep(folder: Path) -> Entry:
-    """A sweep with all jobs that it lists, begun or not."""
+    """A sweep with all jobs that it lists, begun or not; of one whose list cannot be read, those that have begun."""
     try:
-        names = [str(job["folder"]) for job in json.loads((folder / SWEEP).read_text(encoding="utf-8"))["jobs"]]
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        return Entry(folder, "unreadable", _changed(folder), size_of(folder), error=f"{SWEEP}: {error}")
-    jobs = tuple(_read_job(folder / name) for name in names)
-    started = min((job.started for job in jobs if job.started), default=_changed(folder))
+        names = [job["folder"] for job in json.loads((folder / SWEEP).read_text(encoding="utf-8"))["jobs"]]
+        if strange := [name for name in names if not is_folder_name(name)]:
+            raise ValueError(f"{strange[0]!r} is no folder in it")
+    except BAD as error:
+        inner = sorted(Path(entry.path) for entry in _subfolders(folder) if not entry.is_symlink())
+        found = tuple(read_entry(path) for path in inner if holds(path, STATUS))
+        return replace(unreadable(folder, f"{SWEEP}: {reason_of(error)}"), jobs=found)
+    jobs = tuple(_read_job(folder / name) for name in dict.fromkeys(names))
+    started = min((job.started for job in jobs if job.started), default=changed(folder))
     best = min((job.best for job in jobs if job.best is not None), default=None)
     return Entry(folder, "sweep", started, size_of(folder), best, jobs=jobs)
 
 
 def _read_job(folder: Path) -> Entry:
-    return read_entry(folder) if (folder / STATUS).is_file() else Entry(folder, "waiting")
-
-
-def read_entry(folder: Path) -> Entry:
-    """The run in ``folder``."""
+    if folder.is_symlink():
+        return Entry(folder, "unreadable", error="it is a link, and no link is followed")
     try:
-        facts = read_run(folder)
-        status, started = str(facts["status"]), datetime.fromisoformat(facts["started"]).timestamp()
-    except (RunError, KeyError, TypeError, ValueError) as error:
-        return Entry(folder, "unreadable", _changed(folder), size_of(folder), error=str(error))
-    running = status == "running"
-    step = facts.get("steps")
-    if step is None or running:  # of a run that goes on or was killed, run.json knows less than the metrics
-        step = last_step(folder)
-    best = facts.get("best_val_loss")
-    if best is None or running:
-        best = best_val_loss(folder)
-    return Entry(
-        folder,
-        status,
-        started,
-        size_of(folder),
-        best,
-        step,
-        facts.get("max_steps"),
-        seconds_left(folder, facts, step) if running else None,
-        error=str(facts.get("error", "")),
-        fingerprints=frozenset(map(str, facts.get("fingerprints", {}).values())),
-        saved_step=int(facts.get("saved_step") or 0),
-    )
-
-
-def last_step(folder: Path) -> int | None:
-    """The last step in the metrics of a run; ``None`` if there is none."""
-    try:
-        with (folder / METRICS).open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-            lines = file.read().splitlines(keepends=True)
-    except OSError:
-        return None
-    for line in reversed(lines):
-        if line.endswith(b"\n") and (values := _values(line)):
-            return int(values["step"])
-    return None
-
-
-def best_val_loss(folder: Path) -> float | None:
-    """The least validation loss in the metrics of a run."""
-    path = folder / METRICS
-    lines = path.read_bytes().splitlines() if path.is_file() else []
-    losses = (_values(line).get("val/loss") for line in lines if b'"val/loss"' in line)
-    return min((loss for loss in losses if loss is not None), default=None)
-
-
-def _values(line: bytes) -> dict[str, Any]:
-    try:
-        values = json.loads(line)
-    except ValueError:
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
-def seconds_left(folder: Path, facts: Mapping[str, Any], step: int | None) -> float | None:
-    """At the speed since training began, or went on: when TensorBoard's file of that part of the run was opened."""
-    resumed = facts.get("resumed") or [{"step": 0}]
-    taken = (step or 0) - resumed[-1]["step"]
-    events = [name for name in os.listdir(folder) if name.startswith("events.out.tfevents.") and not name.endswith(".eval")]
-    opened = [name.split(".")[3] for name in events]
-    begun = max((int(second) for second in opened if second.isdigit()), default=0)
-    if taken <= 0 or not begun or "max_steps" not in facts:
-        return None
-    recorded = (folder / METRICS).stat().st_mtime
-    pace = (recorded - begun) / taken
-    left: float = (facts["max_steps"] - (step or 0)) * pace - (time.time() - recorded)
-    return max(0.0, left)
-
-
-def size_of(folder: Path) -> int:
-    """Bytes of all files below; a checkpoint that is `best` and `last` at once is one file of two names."""
-    seen: set[int] = set()
-    return sum(_sizes(folder, seen))
-
-
-def _sizes(folder: Path | str, seen: set[int]) -> Iterator[int]:
-    """A run that is being written renames and removes files at any moment: what is gone meanwhile has no size."""
-    with suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _sizes(entry.path, seen)
-                continue
-            with suppress(FileNotFoundError):
-                found = entry.stat(follow_symlinks=False)
-                if found.st_nlink == 1 or found.st_ino not in seen:
-                    seen.add(found.st_ino)
-                    yield found.st_size
-
-
-def _changed(folder: Path) -> float:
-    return folder.stat().st_mtime
+        return read_entry(folder) if holds(folder, STATUS) else Entry(folder, "waiting")
+    except OSError as error:
+        return unreadable(folder, error)

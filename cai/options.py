@@ -1,84 +1,67 @@
-"""Options of verbs that start at once: a few plain values, written and documented here, read without Hydra."""
+"""Options of verbs that start at once: read from the verb's YAML and checked as all options are, without Hydra, whose
+composition leads to PyTorch. (Command layer.)
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
 
+import yaml
+
+from cai.config.base import Config
+from cai.config.tree import load_yaml
+from cai.config.validate import Validation
 from cai.errors import ConfigError
-from cai.spelling import did_you_mean
+from cai.overrides import Arguments, refuse_sweep
+from cai.resources import conf_folder
 
-Plain = bool | int | str
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option of a verb."""
-
-    name: str
-    default: Plain
-    about: str
-    """As the comment of a YAML's line: meaning, unit, when to change it."""
-
-    def read(self, word: str) -> Plain | None:
-        """The value that ``word`` writes; ``None`` if it is none of this option's."""
-        if isinstance(self.default, bool):
-            return {"true": True, "false": False}.get(word.lower())
-        if isinstance(self.default, int):
-            return int(word) if word.isascii() and word.isdigit() else None
-        return word or None
-
-    @property
-    def rule(self) -> str:
-        if isinstance(self.default, bool):
-            return "true or false"
-        return "a whole number, at least 0" if isinstance(self.default, int) else "a text that is not empty"
-
-    @property
-    def example(self) -> str:
-        return "true" if self.default is False else _text(self.default)
+C = TypeVar("C", bound=Config)
 
 
-OPTIONS: dict[str, tuple[Option, ...]] = {
-    "board": (
-        Option("port", 6006, "of TensorBoard's page; 0 = any that is free"),
-        Option("host", "127.0.0.1", "who can reach the page: this machine alone; 0.0.0.0 = whoever can reach this machine"),
-        Option("open", False, "open the page in a browser"),
-    ),
-    "list": (Option("clean", False, "offer to delete failed runs and unused caches; asks first"),),
-}
-"""Verb → its options."""
-
-
-def read_options(verb: str, typed: Sequence[str], problems: Sequence[str] = ()) -> dict[str, Plain]:
-    """Name → value of all options of ``verb``, from words of the form key=value; the last one of a key counts.
-
-    Raises ``ConfigError`` with all that is wrong, ``problems`` found before included.
+def config_of(verb: str, root: type[C], arguments: Arguments) -> C:
+    """The options in ``conf/<verb>.yaml``, with those of the command line put in. Raises ``ConfigError`` with all that is
+    wrong.
     """
-    options = {option.name: option for option in OPTIONS[verb]}
-    values = {name: option.default for name, option in options.items()}
-    problems = list(problems)
-    for word in typed:
-        name, _, text = word.lstrip("+").partition("=")
-        if name not in options:
-            close = did_you_mean(name, options)
-            hint = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(options)}."
-            problems.append(f"`{name}` must be an option of {verb}, but there is no such option. {hint}")
-        elif (value := options[name].read(text)) is None:
-            problems.append(f"`{name}` must be {options[name].rule}, but is {text!r}. Try {name}={options[name].example}.")
-        else:
-            values[name] = value
-    if problems:
-        raise ConfigError(problems)
-    return values
+    refuse_sweep(arguments, verb)
+    tree = load_yaml((conf_folder() / f"{verb}.yaml").read_text(encoding="utf-8"))
+    validation = Validation(problems=arguments.problems, known_paths=list(tree))
+    texts = {name for name, hint in get_type_hints(root).items() if str in (hint, *get_args(hint))}
+    for word in arguments.typed:
+        key, _, value = word.partition("=")
+        key = key.lstrip("+")
+        tree[key] = _text(value) if key in texts else _value(value)
+    if arguments.config_dir is not None:
+        validation.problems.append(f"`--config-dir` must be left out: {verb} has no groups to choose from.")
+    config = validation.build(tree, root)
+    if config is None or validation.problems:
+        raise ConfigError(list(dict.fromkeys(validation.problems)))
+    return config
 
 
-def describe_options(verb: str) -> str:
-    """Every option with its default and what it is, as a YAML would have them."""
-    lines = [(f"{option.name}: {_text(option.default)}", option.about) for option in OPTIONS[verb]]
-    width = max(len(line) for line, _ in lines) + 3
-    return "\n".join(f"  {line:<{width}}# {about}" for line, about in lines)
+def _text(value: str) -> str | None:
+    """As typed: a path may look like anything."""
+    return None if value == "null" else value
 
 
-def _text(value: Plain) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _value(text: str) -> Any:
+    """What ``text`` says in a YAML; as for Hydra, ``yes`` is none of the words for true."""
+    try:
+        value = load_yaml(text)
+    except yaml.YAMLError:
+        return text  # which no option that is no text can be
+    return text if isinstance(value, bool) and text.lower() not in ("true", "false") else value
+
+
+def is_directory(word: str) -> bool:
+    """Whether a word is no option yet. A folder's name may hold ``=``."""
+    return not word.startswith("-") and ("=" not in word or os.path.exists(Path(word).expanduser()))
+
+
+def named_folder(words: Sequence[str]) -> tuple[Path | None, Sequence[str]]:
+    """The folder that the words begin with, if they do, and the other words."""
+    if words and is_directory(words[0]):
+        return Path(words[0]).expanduser(), words[1:]
+    return None, words

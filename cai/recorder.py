@@ -8,11 +8,12 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
-from cai.errors import OutputError
+from cai.errors import OutputError, RunError
 from cai.files import sync, told
 from cai.tensorboard import BEST, Look, Scalar, add_look, introduce
 
@@ -41,9 +42,10 @@ class Recorder:
         come again. Without a checkpoint all of it, TensorBoard's files included: the run begins anew.
 
         ``sizes``: of the records when they held something more that stays. A TensorBoard that has read a tail which is cut
-        off is told to forget it.
+        off is told to forget it. Raises ``RunError`` if something else than records would be cut.
         """
         sizes = sizes or (state["sizes"] if state else {})
+        self._refuse_others(sizes)
         for name in (METRICS, SAMPLES):
             _cut_back(self.directory / name, sizes.get(name, 0))
         events = {path.name for path in self._event_files()}
@@ -60,6 +62,21 @@ class Recorder:
         else:
             for path in self.directory.glob(EVENTS):
                 path.unlink()
+
+    def _refuse_others(self, sizes: Mapping[str, int]) -> None:
+        """A run may come from a stranger: its files say what is to be cut, and where a record should be may be a link."""
+        for name, size in sizes.items():
+            if not is_record(name) or type(size) is not int or size < 0:
+                raise RunError(
+                    f"{self.directory} must be cut back in its own records alone, but its checkpoint names {name!r}"
+                    f" ({size!r}). Nothing was cut. No run of CAI's does that: do not go on with this one."
+                )
+        for name in {METRICS, SAMPLES, *sizes}:
+            if (self.directory / name).is_symlink():
+                raise RunError(
+                    f"{self.directory / name} must be a file of the run's own, but is a link. Nothing was cut. Put the file"
+                    " in its place."
+                )
 
     @property
     def writer(self) -> SummaryWriter:
@@ -147,6 +164,12 @@ class Recorder:
             if error is None:
                 raise
             log.error("%s", full)  # the first error is the one to raise
+
+
+def is_record(name: str) -> bool:
+    """Whether a run in training writes a file of this name into its directory."""
+    events = fnmatchcase(name, EVENTS) and not name.endswith(EVALUATION) and Path(name).name == name
+    return events or name in (METRICS, SAMPLES)
 
 
 def newest_step(directory: Path) -> int:

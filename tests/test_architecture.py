@@ -15,7 +15,7 @@ PACKAGE = Path(cai.__file__).parent
 GROUPS = {"model", "data", "tokenizer", "optimizer", "schedule", "trainer", "device", "generation"}
 SINGLE = (
     *("__main__", "cli", "composition", "grammar", "changes", "signals", "sweep", "overrides", "help", "inspect_data"),
-    *("show", "chat", "generate_file", "job", "jobs", "tune_space", "tune_trials"),
+    *("show", "chat", "generate_file", "job", "jobs", "options", "tune_space", "tune_trials"),
 )
 COMMANDS = {f"cai.{name}" for name in (*SINGLE, *VERBS)}
 HEAVY = {"torch", "hydra", "omegaconf", "numpy", "pydantic", "tokenizers", "safetensors", "tensorboard", "filelock", "tqdm"}

@@ -8,17 +8,20 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cai import board
 from cai.cli import main
+from cai.config.board import BoardConfig
 from cai.recorder import Recorder
 
 SERVER = "import sys; print('TensorBoard 1.0 at http://127.0.0.1:9/ (Press CTRL+C to quit)', file=sys.stderr)"
@@ -33,6 +36,33 @@ def outputs(scratch: Path) -> Path:
     return scratch / "outputs"
 
 
+LIMIT = 60.0
+"""Seconds after which something is wrong."""
+
+
+def config(**changed: Any) -> BoardConfig:
+    values = {"output_dir": "outputs", "port": 6006, "host": "127.0.0.1", "open": False}
+    return BoardConfig.model_validate(values | changed)
+
+
+@contextmanager
+def killed_after(process: subprocess.Popen[str], seconds: float = LIMIT) -> Iterator[None]:
+    """Inside, whoever reads what ``process`` says reads its end by then, whether it says anything or not."""
+    clock = threading.Timer(seconds, process.kill)
+    clock.start()
+    try:
+        yield
+    finally:
+        clock.cancel()
+
+
+def test_nobody_waits_for_ever_for_a_process_that_says_nothing() -> None:
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as silent, killed_after(silent, 0.2):
+        assert silent.stdout is not None
+        assert silent.stdout.readline() == ""
+
+
 @contextmanager
 def running(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The program as a process of its own, and the address that it prints."""
@@ -43,7 +73,8 @@ def running(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     ) as process:
         assert process.stdout is not None
         try:
-            line = process.stdout.readline()
+            with killed_after(process):
+                line = process.stdout.readline()
             assert line.startswith("TensorBoard over outputs: http://127.0.0.1:"), line
             yield process, line.split()[3]
         finally:
@@ -80,7 +111,7 @@ def test_tensorboard_shows_the_outputs_and_ends_with_the_program(outputs: Path, 
 
 
 def test_all_event_files_of_a_run_are_read_on(tmp_path: Path) -> None:
-    words = board.command(tmp_path, {"host": "127.0.0.1", "port": 6006, "open": False})
+    words = board.command(tmp_path, config())
     assert words[words.index("--reload_multifile") + 1] == "true"
     assert words[words.index("--host") + 1] == "127.0.0.1"
     assert words[words.index("--logdir") + 1] == str(tmp_path)
@@ -90,11 +121,15 @@ def test_all_event_files_of_a_run_are_read_on(tmp_path: Path) -> None:
     ("words", "said"),
     [
         (["nowhere"], "board must be given a folder of runs, but nowhere is none. Start with: cai train"),
-        (["port=x"], "`port` must be a whole number, at least 0, but is 'x'. Try port=6006."),
-        (["port=70000"], "`port` must be at most 65535, but is 70000. Try port=6006."),
+        (["port=x"], "`port` must be a whole number, but is 'x'."),
+        (["port=70000"], "`port` must be at most 65535, but is 70000."),
+        (["port=-1"], "`port` must be at least 0, but is -1."),
+        (["port=6006.0"], "`port` must be a whole number, but is 6006.0. Try 6006."),
+        (["host=null"], "`host` must be text, but is None."),
+        (["port={", "-m"], "`port` must be a whole number, but is '{'."),
         (["host=nowhere.invalid"], "`host` must be an address of this machine, but is nowhere.invalid. Try host=127.0.0.1."),
-        (["open=yes"], "`open` must be true or false, but is 'yes'. Try open=true."),
-        (["prot=1"], "`prot` must be an option of board, but there is no such option. Did you mean port?"),
+        (["open=yes"], "`open` must be true or false, but is 'yes'."),
+        (["prot=1"], "`prot` must be an option, but there is no such option. Did you mean port?"),
         (["outputs", "more"], "`more` must be an override of the form key=value."),
     ],
 )
@@ -161,3 +196,32 @@ def test_without_tensorboard_it_says_what_to_install(
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     assert main(["board"]) == 1
     assert "pip install tensorboard" in capsys.readouterr().err
+
+
+def test_the_words_come_into_the_config_and_help_is_its_yaml(
+    outputs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[tuple[list[str], Path, bool]] = []
+
+    def serve(words: list[str], folder: Path, *, opens: bool) -> int:
+        served.append((words, folder, opens))
+        return 0
+
+    monkeypatch.setattr(board, "serve", serve)
+    monkeypatch.setattr(board, "refuse_taken", lambda *_: None)
+    Path("a=b").mkdir()
+    for words in (["a=b", "port=7", "open=true"], ["output_dir=a=b", "+host=0.0.0.0"]):
+        assert main(["board", *words]) == 0
+    capsys.readouterr()
+    (first, folder, opens), (second, other, _) = served
+    assert folder == other == Path("a=b")
+    assert opens
+    assert first[first.index("--port") + 1] == "7"
+    assert (second[second.index("--host") + 1], second[second.index("--port") + 1]) == ("0.0.0.0", "6006")
+    assert main(["board", "--help"]) == 0
+    assert "\n  port: 6006            # of TensorBoard's page; 0: any that is free\n" in capsys.readouterr().out
+
+
+def test_what_tensorboard_says_is_told_on_lines_that_move_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    board.pass_on(["run \x1b[2J\n", "TensorBoard caught SIGTERM; exiting...\n"])
+    assert capsys.readouterr().err == "run \\x1b[2J\n"

@@ -6,10 +6,11 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cai.errors import OutputError
+from cai.errors import OutputError, RunError
 from cai.recorder import Recorder
 from cai.trainer.checkpoint import load_checkpoint
 from tests.conftest import train_tiny
@@ -100,6 +101,54 @@ def test_without_a_checkpoint_all_records_are_taken_out(tmp_path: Path) -> None:
     assert content(tmp_path) == [b"", b""]
     assert list(tmp_path.glob("events.*")) == []
     cut_back(tmp_path / "nowhere", None)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../precious.txt",
+        "{outside}/precious.txt",
+        "inside.txt",
+        "events.out.tfevents.1/../../precious.txt",
+        "events.out.tfevents.1.host.1.0.eval",
+    ],
+)
+def test_nothing_is_cut_that_is_no_record_of_the_run(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "run"
+    (folder / "events.out.tfevents.1").mkdir(parents=True)
+    kept = [tmp_path / "precious.txt", folder / "inside.txt", folder / "events.out.tfevents.1.host.1.0.eval"]
+    for path in kept:
+        path.write_text("precious")
+    (folder / "metrics.jsonl").write_text("{}\n")
+    sizes = {"metrics.jsonl": 0, name.format(outside=tmp_path): 0}
+    with pytest.raises(RunError, match="must be cut back in its own records alone, but its checkpoint names"):
+        cut_back(folder, sizes)
+    with pytest.raises(RunError, match="must be cut back in its own records alone"):
+        Recorder(folder).go_on({"sizes": {}, "step": 2, "owed": None}, sizes)
+    assert [path.read_text() for path in kept] == ["precious"] * 3
+    assert (folder / "metrics.jsonl").read_text() == "{}\n", "it refuses before it cuts"
+
+
+@pytest.mark.parametrize("size", [-1, 1.5, "0", None, True])
+def test_a_size_that_is_none_is_refused(tmp_path: Path, size: Any) -> None:
+    (tmp_path / "metrics.jsonl").write_text("{}\n")
+    with pytest.raises(RunError, match=r"names 'metrics.jsonl'"):
+        cut_back(tmp_path, {"metrics.jsonl": size})
+    assert (tmp_path / "metrics.jsonl").read_text() == "{}\n"
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "samples.md", "events.out.tfevents.1.host.1.0"])
+@pytest.mark.parametrize("saved", [True, False])
+def test_no_link_is_followed_in_place_of_a_record(tmp_path: Path, name: str, saved: bool) -> None:
+    (tmp_path / "precious.txt").write_text("precious")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).symlink_to(tmp_path / "precious.txt")
+    if name.startswith("events") and not saved:
+        cut_back(tmp_path / "run", None)  # the link goes, not what it leads to
+    else:
+        with pytest.raises(RunError, match=f"{name} must be a file of the run's own, but is a link. Nothing was cut."):
+            cut_back(tmp_path / "run", {name: 0} if saved else None)
+    assert (tmp_path / "precious.txt").read_text() == "precious"
 
 
 @pytest.mark.parametrize("gone", [False, True])

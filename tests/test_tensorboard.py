@@ -9,18 +9,21 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cai import board
 from cai.cli import main
 from cai.composition import compose
+from cai.config.board import BoardConfig
 from cai.recorder import Recorder
 from cai.tensorboard import Scalar, hyperparameters
 from tests.conftest import TINY, run_directories, train_tiny
@@ -31,22 +34,29 @@ DEADLINE = 90.0
 
 
 @contextmanager
-def tensorboard(folder: Path) -> Iterator[str]:
-    """A TensorBoard over ``folder`` on a free loopback port; yields its address."""
+def tensorboard(folder: Path, *, by_board: bool = False) -> Iterator[str]:
+    """A TensorBoard over ``folder`` on a free loopback port; yields its address. ``by_board``: as ``cai board`` starts it,
+    with the data server, which reads in Rust; else it reads by itself.
+    """
     command = [sys.executable, "-W", "ignore", "-m", "tensorboard.main", "--logdir", str(folder), "--port", "0"]
-    process = subprocess.Popen([*command, "--load_fast", "false"], stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if found := re.search(r"at (http://\S+?)/? ", line):
-                yield found[1]
-                break
-        else:
-            pytest.fail("TensorBoard did not start")
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-        process.stderr.close()  # type: ignore[union-attr]
+    command += ["--load_fast", "false"]
+    if by_board:
+        command = board.command(folder, BoardConfig(output_dir="outputs", port=0, host="127.0.0.1", open=False))
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stderr=pipe, text=True) as process:
+        clock = threading.Timer(DEADLINE, process.kill)  # one that says nothing is not waited for
+        clock.start()
+        try:
+            assert process.stderr is not None
+            said: list[str] = []
+            address = board.wait_for_address(process.stderr, said)
+            assert address is not None, "TensorBoard did not start"
+            assert not by_board or any("fast data loading" in line for line in said)
+            yield address
+        finally:
+            clock.cancel()
+            process.terminate()
+            process.wait(timeout=20)
 
 
 def get(address: str, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -279,3 +289,29 @@ def test_a_run_killed_and_resumed_is_one_run_of_one_session(killed: Path) -> Non
         assert runs_when_loaded(address, 1) == [f"run/{killed.name}"]
         groups = get(address, "plugin/hparams/session_groups", EVERYTHING)["sessionGroups"]
         assert [len(group["sessions"]) for group in groups] == [1]
+
+
+def test_a_run_killed_and_resumed_shows_every_step_once_in_cai_board(killed: Path) -> None:
+    """Which has the data server read the files, one for each part of the run."""
+    pytest.importorskip("tensorboard_data_server")
+    assert len(list(killed.glob("events.out.tfevents.*"))) == 2
+    told = without_speed(expected(killed))
+    with tensorboard(killed.parents[1], by_board=True) as address:
+        (run,) = runs_when_loaded(address, 1)
+        end = time.monotonic() + DEADLINE
+        while (found := scalars_at(address, run, told)) != told and time.monotonic() < end:
+            time.sleep(0.2)
+    assert found == told
+
+
+def scalars_at(address: str, run: str, tags: Iterable[str]) -> dict[str, list[tuple[int, float]]]:
+    """The same as ``seen``, through the page."""
+    known = get(address, "plugin/scalars/tags").get(run, {})
+    found: dict[str, list[tuple[int, float]]] = {"samples": []}
+    if "samples/text_summary" in get(address, "plugin/text/tags").get(run, []):
+        texts = get(address, f"plugin/text/text?run={urllib.parse.quote(run)}&tag=samples/text_summary")
+        found["samples"] = [(text["step"], 0.0) for text in texts]
+    for tag in known.keys() & set(tags):
+        scalars = get(address, f"plugin/scalars/scalars?run={urllib.parse.quote(run)}&tag={tag}")
+        found[tag] = [(step, value) for _, step, value in scalars]
+    return found

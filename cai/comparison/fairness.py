@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 
+from cai.comparison.history import whole
 from cai.comparison.runs import RunRecord, tokens_per_step
 
 Key = Callable[[RunRecord], str | None]
@@ -19,7 +23,7 @@ def losses_compare(runs: Sequence[RunRecord]) -> bool:
 
 def warnings_of(runs: Sequence[RunRecord]) -> list[str]:
     """A sentence for each reason why figures of ``runs`` should not be compared as they stand."""
-    checks = (_data, _tokenizer, _validation, _budget, _answers, _precision, _machine, _unfinished)
+    checks = (_data, _tokenizer, _validation, _evaluations, _budget, _answers, _code, _precision, _machine, _unfinished)
     return [sentence for check in checks for sentence in check(runs)]
 
 
@@ -44,9 +48,19 @@ def _validation(runs: Sequence[RunRecord]) -> Iterator[str]:
         ("trainer.eval_max_tokens", "on other amounts of the validation text"),
         ("data.loss", "on other tokens of the validation text"),
         ("data.packing", "in other rows of the validation text"),
+        ("data.isolate", "with other tokens in sight"),
+        ("model.block_size", "in rows of another length, and more context alone lowers them"),
     ):
         if len(kinds := _kinds(runs, _option(path))) > 1:
             yield f"{path} is {_told(kinds)}: the losses are measured {what}. Give all runs the same {path}."
+
+
+def _evaluations(runs: Sequence[RunRecord]) -> Iterator[str]:
+    if len(kinds := _kinds(runs, _option("trainer.eval_every"))) > 1:
+        yield (
+            f"trainer.eval_every is {_told(kinds)}: the lowest of more evaluations is lower by chance. Give all runs the"
+            " same, or compare the newest losses: sort=val_loss"
+        )
 
 
 def _budget(runs: Sequence[RunRecord]) -> Iterator[str]:
@@ -68,6 +82,16 @@ def _answers(runs: Sequence[RunRecord]) -> Iterator[str]:
             f"trainer.answers is {_told(kinds)}: shares answers/* are of other numbers of questions. Ask all the same, with:"
             " cai evaluate run=<directory> answers=<number>"
         )
+
+
+def _code(runs: Sequence[RunRecord]) -> Iterator[str]:
+    for what, key in (
+        ("other code", _code_of),
+        ("other versions of CAI", lambda run: run.facts.get("versions", {}).get("cai")),
+        ("other versions of PyTorch", lambda run: run.facts.get("versions", {}).get("torch")),
+    ):
+        if len(kinds := _kinds(runs, key)) > 1:
+            yield f"{what} ({_told(kinds)}): it may compute something else from the same options. Train all with one."
 
 
 def _precision(runs: Sequence[RunRecord]) -> Iterator[str]:
@@ -92,10 +116,39 @@ def _unfinished(runs: Sequence[RunRecord]) -> Iterator[str]:
         )
 
 
+def unequal_seeds(groups: Sequence[Sequence[RunRecord]]) -> list[str]:
+    """A sentence if means are over other numbers of seeds. ``groups``: of each, the runs that its mean is over."""
+    kinds: dict[str, list[RunRecord]] = {}
+    for group in groups:
+        if group[0].status == "finished":
+            kinds.setdefault(f"{len(group)} seed{'s' * (len(group) != 1)}", []).append(group[0])
+    if len(kinds) < 2:
+        return []
+    return [
+        f"other numbers of seeds ({_told(kinds, 'groups')}): the mean of few is more often far off than that of many,"
+        " and so first or last. Train all with the same seeds."
+    ]
+
+
 def _planned_tokens(run: RunRecord) -> int | None:
     """What it trains on unless it is stopped: early stopping and pruning save some of the same budget."""
-    planned = run.facts.get("max_steps")
-    return planned * tokens_per_step(run.options) if isinstance(planned, int) else run.tokens
+    planned = whole(run.facts.get("max_steps"))
+    return run.tokens if planned is None else planned * tokens_per_step(run.options)
+
+
+def _code_of(run: RunRecord) -> str | None:
+    """The commit, with a hash of what was changed in its Python files; outside of a checkout a hash of CAI's files."""
+    code = run.facts.get("code", {})
+    if not code.get("commit"):
+        return f"files {code['sources']}" if "sources" in code else None
+    commit = f"commit {code['commit'][:9]}"
+    files = re.split(r"^(?=diff --git )", code.get("diff") or "", flags=re.M)
+    edited = [file for file in files if file.partition("\n")[0].endswith(".py")]  # YAMLs and records are not what computes
+    new = sorted((name, str(digest)) for name, digest in code.get("untracked", {}).items() if name.endswith(".py"))
+    if not edited and not new:
+        return commit
+    digest = hashlib.sha256(json.dumps([edited, new]).encode()).hexdigest()
+    return f"{commit} with changes {digest[:6]}"
 
 
 def _machine_of(run: RunRecord) -> str | None:
@@ -131,16 +184,16 @@ def _kinds(runs: Sequence[RunRecord], key: Key) -> dict[str, list[RunRecord]]:
     kinds: dict[str, list[RunRecord]] = {}
     for run in runs:
         if (value := key(run)) is not None:
-            kinds.setdefault(value, []).append(run)
+            kinds.setdefault(str(value), []).append(run)
     return kinds
 
 
-def _told(kinds: dict[str, list[RunRecord]]) -> str:
+def _told(kinds: dict[str, list[RunRecord]], noun: str = "runs") -> str:
     """How many runs each value has, and one of them by name; the most frequent first, at most four."""
     ordered = sorted(kinds.items(), key=lambda item: -len(item[1]))
-    parts = [f"{value} in {_count(runs)}" for value, runs in ordered[:4]]
+    parts = [f"{value} in {_count(runs, noun)}" for value, runs in ordered[:4]]
     return ", ".join([*parts, *[f"{len(ordered) - 4} more"] * (len(ordered) > 4)])
 
 
-def _count(runs: Sequence[RunRecord]) -> str:
-    return runs[0].name if len(runs) == 1 else f"{len(runs)} runs such as {runs[0].name}"
+def _count(runs: Sequence[RunRecord], noun: str) -> str:
+    return runs[0].name if len(runs) == 1 else f"{len(runs)} {noun} such as {runs[0].name}"

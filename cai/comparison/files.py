@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cai.comparison.runs import FIGURES, RunRecord, shown
+from cai.comparison.finding import shown, writable
+from cai.comparison.options import Scalar
+from cai.comparison.runs import FIGURES, RunRecord
 from cai.comparison.table import Comparison, Group
 from cai.files import write_whole
 
@@ -25,12 +29,12 @@ def write_csv(comparison: Comparison, path: Path) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["run", "directory", "group", "best", "status", "error", *FIGURES, *tags, *options])
-    for number, run in runs:
+    for place, run in runs:
         figures = [getattr(run, figure) for figure in FIGURES] + [run.history.last(tag) for tag in tags]
         values = [_spelled(run.options.get(path)) for path in options]
         best = _spelled(run is comparison.best)
-        writer.writerow([run.name, shown(run.directory), number, best, run.status, run.error, *figures, *values])
-    write_whole(path, text.getvalue())
+        writer.writerow([run.name, shown(run.directory), place, best, run.status, run.error, *figures, *values])
+    write_whole(path, writable(text.getvalue()))
 
 
 LISTED = ("val/loss", "val/bits_per_byte", "perf/tokens_per_sec")
@@ -53,7 +57,7 @@ def write_json(comparison: Comparison, path: Path) -> None:
         "groups": [_group(group) for group in comparison.groups],
         "runs": [_run(run) for run in comparison.runs],
     }
-    write_whole(path, json.dumps(tree, indent=1, ensure_ascii=False) + "\n")
+    write_whole(path, writable(json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False) + "\n"))
 
 
 def _group(group: Group) -> dict[str, Any]:
@@ -63,10 +67,16 @@ def _group(group: Group) -> dict[str, Any]:
         "runs": [run.name for run in group.runs],
         "counted": [run.name for run in group.counted],
         "status": group.status,
-        "options": dict(group.differing),
+        "options": _options(group.differing),
         "mean": {figure: group.mean(figure) for figure in figures},
         "deviation": {figure: group.deviation(figure) for figure in figures},
     }
+
+
+def _options(options: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """JSON has no infinity, but an option may be one."""
+    infinite = {path for path, value in options.items() if isinstance(value, float) and not math.isfinite(value)}
+    return {path: str(value) if path in infinite else value for path, value in options.items()}
 
 
 def _run(run: RunRecord) -> dict[str, Any]:
@@ -77,7 +87,7 @@ def _run(run: RunRecord) -> dict[str, Any]:
         "error": run.error,
         "figures": {figure: getattr(run, figure) for figure in FIGURES},
         "newest": {tag: run.history.last(tag) for tag in run.history.columns},
-        "options": dict(run.options),
+        "options": _options(run.options),
         "swept": list(run.swept),
         **{key: run.facts.get(key) for key in ("overrides", "started", "ended", "device", "machine", "fingerprints")},
     }

@@ -11,6 +11,20 @@ from typing import Any
 
 from cai.errors import RunError
 
+LARGEST = 1e100
+"""No measurement goes beyond it; squares and sums of what stays below are finite too."""
+
+
+def number(value: Any) -> float | None:
+    """``value`` if it is a number and finite. Whatever else stands in its place was not measured."""
+    known = type(value) is float or type(value) is int
+    return value if known and -LARGEST < value < LARGEST else None
+
+
+def whole(value: Any) -> int | None:
+    """``value`` if it is a count: a whole number, at least 0."""
+    return value if type(value) is int and 0 <= value < LARGEST else None
+
 
 @dataclass(frozen=True, eq=False)
 class History:
@@ -66,7 +80,7 @@ def read_history(path: Path) -> History:
     try:
         rows = json.loads(b"[" + b",".join(line for line in lines if line) + b"]")
         return _by_columns(rows)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise RunError(
             f"{path} must hold a JSON object with its `step` in each line, but cannot be read ({error})."
         ) from error
@@ -76,9 +90,11 @@ def _by_columns(rows: Iterable[Mapping[str, Any]]) -> History:
     """Rows of one step become one: answers are recorded after the last evaluation, at its step."""
     by_step: dict[int, Mapping[str, Any]] = {}
     for row in rows:
-        step = row["step"]
+        step = whole(row["step"])
+        if step is None:
+            raise ValueError(f"`step` is {row['step']!r}")
         by_step[step] = {**by_step[step], **row} if step in by_step else row
     steps = sorted(by_step)
     ordered = [by_step[step] for step in steps]
     tags = dict.fromkeys(itertools.chain.from_iterable(ordered))
-    return History(steps, {tag: [row.get(tag) for row in ordered] for tag in tags if tag != "step"})
+    return History(steps, {tag: [number(row.get(tag)) for row in ordered] for tag in tags if tag != "step"})

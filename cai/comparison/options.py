@@ -29,15 +29,15 @@ def _flatten(tree: Mapping[str, Any], prefix: str, flat: dict[str, Scalar]) -> N
         if isinstance(value, Mapping) and value:
             _flatten(value, f"{path}.", flat)
         else:
-            flat[path] = value if isinstance(value, bool | int | float | str) else _text(value)
+            flat[path] = value if isinstance(value, bool | int | float | str) else as_typed(value)
 
 
-def _text(value: Any) -> str:
-    """As it is typed on a command line."""
+def as_typed(value: Any) -> str:
+    """``value`` as it is typed on a command line."""
     if value is None:
         return "null"
     if isinstance(value, list | tuple):
-        return f"[{','.join(map(_text, value))}]"
+        return f"[{','.join(map(as_typed, value))}]"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from cai.comparison.options import short_paths
 from cai.comparison.runs import FIGURES
-from cai.comparison.table import ENDS
+from cai.comparison.table import come_far
 
 if TYPE_CHECKING:
     from cai.comparison.history import History
@@ -60,8 +60,7 @@ def best_first(comparison: Comparison) -> list[RunRecord]:
 
     def key(run: RunRecord) -> tuple[bool, bool, int, float]:
         value = getattr(run, comparison.rank)
-        far = ENDS.index(run.status) if run.status in ENDS else len(ENDS)
-        return run is not comparison.best, value is None, far, value or 0.0
+        return run is not comparison.best, value is None, come_far(run.status), value or 0.0
 
     return sorted(comparison.runs, key=key)
 
@@ -132,12 +131,13 @@ def link_to(directory: Path, folder: Path) -> str:
         path = os.path.relpath(directory.absolute(), folder.absolute())
     except ValueError:  # on another drive
         return directory.absolute().as_uri() + "/"
-    return f"./{quote(Path(path).as_posix())}/"
+    return f"./{quote(os.fsencode(Path(path).as_posix()))}/"
 
 
 def _group_data(group: Group, figure: str, index: Mapping[int, int]) -> dict[str, Any]:
     return {
         "runs": [index[id(run)] for run in group.runs],
+        "counted": [index[id(run)] for run in group.counted],
         "count": group.count,
         "mean": _number(group.mean(figure)),
         "deviation": _number(group.deviation(figure)),

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cai.comparison.figures import check_matplotlib, write_figure
+from cai.comparison.commands import training_commands
+from cai.comparison.finding import writable
 from cai.comparison.options import short_paths
+from cai.comparison.plots import check_matplotlib, write_plot
 from cai.comparison.table import BITS, LOSS
 from cai.errors import RunError
 from cai.files import told, write_whole
 from cai.runs import CONFIG
-from cai.sweeps import SWEEP, Sweep
 
 if TYPE_CHECKING:
     from cai.comparison.runs import RunRecord
@@ -32,7 +33,7 @@ WIDTH = 120
 def write_record(comparison: Comparison, folder: Path, words: Sequence[str]) -> None:
     """Write the record of ``comparison`` into ``folder``. ``words``: the command line that asks for it.
 
-    Raises ``RunError``, before anything is written, if a README is there, ``FiguresUnavailable`` if the plot cannot be made.
+    Raises ``RunError``, before anything is written, if a README is there, ``PlotsUnavailable`` if the plot cannot be made.
     """
     if (folder / README).exists():
         raise RunError(
@@ -46,9 +47,9 @@ def write_record(comparison: Comparison, folder: Path, words: Sequence[str]) -> 
         if (run.directory / CONFIG).is_file():  # a job that has not begun has none
             with told(folder / CONFIGS / name):
                 shutil.copyfile(run.directory / CONFIG, folder / CONFIGS / name)
-    write_whole(folder / LOSSES, losses_csv(comparison))
-    write_figure(comparison, folder / PLOT)
-    write_whole(folder / README, readme(comparison, words))  # last: the record is whole once it is there
+    write_whole(folder / LOSSES, writable(losses_csv(comparison)))
+    write_plot(comparison, folder / PLOT)
+    write_whole(folder / README, writable(readme(comparison, words)))  # last: the record is whole once it is there
 
 
 def readme(comparison: Comparison, words: Sequence[str]) -> str:
@@ -79,19 +80,6 @@ def wrapped(words: Sequence[str]) -> str:
     return " \\\n".join(lines)
 
 
-def training_commands(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
-    """The words that were typed to train ``runs``: one command for the jobs of a sweep."""
-    commands: dict[tuple[str, ...], None] = {}
-    for run in runs:
-        sweep = run.directory.absolute().parent
-        trusted = run.facts.get("code", {}).get("own", {})
-        trust = [f"trust={','.join(trusted)}"] if trusted else []
-        in_sweep = (sweep / SWEEP).is_file()
-        typed = Sweep.load(sweep).overrides if in_sweep else run.facts.get("overrides", [])
-        commands[("cai", "train", *["-m"] * in_sweep, *typed, *trust)] = None
-    return list(commands)
-
-
 def circumstances(runs: Sequence[RunRecord]) -> str:
     """When, on what and with which versions the runs were made."""
     days = sorted({str(run.facts["started"])[:10] for run in runs if "started" in run.facts})
@@ -100,16 +88,17 @@ def circumstances(runs: Sequence[RunRecord]) -> str:
     devices = _counted(_device(run.facts.get("device", {})) for run in runs)
     versions = _counted(_versions(run.facts.get("versions", {})) for run in runs)
     count = f"{len(runs)} run{'s' * (len(runs) != 1)}"
-    return f"{count}, made on {when} ({machines}; {devices}; {versions})."
+    return _cell(f"{count}, made on {when} ({machines}; {devices}; {versions}).")
 
 
 def table(comparison: Comparison) -> str:
-    """A Markdown table: a line for each group of runs that differ only in their seed."""
+    """A Markdown table: a line for each group of runs that differ only in their seed. Losses are in it if they compare."""
     paths = list(dict.fromkeys(path for run in comparison.runs for path in run.options))
     short = short_paths(comparison.differing, paths)
     several = any(len(group.runs) > 1 for group in comparison.groups)
-    head = [*(short[path] for path in comparison.differing), *["runs"] * several]
-    head += ["best val loss", "bits per byte", "step", "tokens", "parameters", "tokens/s", "status"]
+    head = [*(short[path] for path in comparison.differing), *["seeds"] * several]
+    head += ["best val loss"] * (comparison.ranked_by == LOSS)
+    head += ["bits per byte", "step", "tokens", "parameters", "tokens/s", "status"]
     rows = [_row(comparison, group, several) for group in comparison.groups]
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
@@ -117,12 +106,12 @@ def table(comparison: Comparison) -> str:
 
 def _row(comparison: Comparison, group: Group, several: bool) -> list[str]:
     options = [str(group.differing.get(path, "-")) for path in comparison.differing]
-    mark = "**" if comparison.best in group.runs else ""
+    figures = ["best_val_loss"] * (comparison.ranked_by == LOSS) + ["best_bits_per_byte"]
+    marks = {comparison.rank: "**"} if comparison.best in group.runs else {}
     return [
         *options,
         *[group.count] * several,
-        f"{mark}{_mean(group, 'best_val_loss')}{mark}",
-        _mean(group, "best_bits_per_byte"),
+        *(f"{marks.get(figure, '')}{_mean(group, figure)}{marks.get(figure, '')}" for figure in figures),
         *(_whole(group.mean(figure)) for figure in ("best_step", "tokens", "parameters", "tokens_per_sec")),
         group.status,
     ]
@@ -130,8 +119,8 @@ def _row(comparison: Comparison, group: Group, several: bool) -> list[str]:
 
 def _title(comparison: Comparison) -> str:
     spread = ", ± standard deviation between seeds" if any(len(group.runs) > 1 for group in comparison.groups) else ""
-    order = "the best first" if comparison.ranked_by == LOSS else "the best by bits per byte first"
-    return f"Validation loss in nats per token and bits per byte at the best evaluation, {order}{spread}:"
+    what = "loss in nats per token and bits per byte" if comparison.ranked_by == LOSS else "bits per byte"
+    return f"Validation {what} at the best evaluation, the best first{spread}:"
 
 
 def losses_csv(comparison: Comparison) -> str:

@@ -1,35 +1,26 @@
-"""The runs to be compared: found on the disk, and read, each by itself."""
+"""The runs to be compared, read, each by itself."""
 
 from __future__ import annotations
 
 import dataclasses
-import glob
 import logging
-import os
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cai.comparison.history import History, read_history
+from cai.columns import one_line
+from cai.comparison.facts import sound_facts
+from cai.comparison.finding import shortest_names
+from cai.comparison.history import History, number, read_history, whole
 from cai.comparison.options import Scalar, flatten_tree
 from cai.comparison.sweeps import ListedJobs, listed_jobs
 from cai.config.tree import read_tree
-from cai.errors import CaiError, RunError
-from cai.runs import CONFIG, STATUS, read_facts, read_run
-from cai.sweeps import SWEEP
+from cai.errors import CaiError
+from cai.runs import CONFIG, METRICS, SAMPLES, STATUS, SWEEP, read_facts, read_run
 
 log = logging.getLogger(__name__)
-
-__all__ = ["History", "RunRecord", "Scalar", "find_runs", "read_runs"]
-
-METRICS, SAMPLES = "metrics.jsonl", "samples.md"
-"""As ``cai.recorder`` names them, which takes a while to import."""
-
-OWN_FOLDERS = frozenset({"cache", "comparison", "comparisons"})
-"""Folders that CAI makes beside runs, which `outputs/*` in a shell names too."""
 
 FIGURES = (
     *("best_val_loss", "val_loss", "best_bits_per_byte", "bits_per_byte", "best_step"),
@@ -84,51 +75,6 @@ class RunRecord:
         return text[first.start() :].strip() if first else ""
 
 
-def find_runs(words: Sequence[str]) -> list[Path]:
-    """The run directories that ``words`` mean, each once, in the order of their paths with numbers as numbers.
-
-    A word is a run, a sweep (all of its jobs, those that have not begun too), a folder above such, or a glob of these.
-    Raises ``RunError`` for a word that means none, but for ``OWN_FOLDERS`` among others.
-    """
-    found: dict[Path, Path] = {}
-    for word in words:
-        runs = list(_runs_of(word))
-        if not runs and not (len(words) > 1 and Path(word).name in OWN_FOLDERS and Path(word).is_dir()):
-            fact = f"holds no {STATUS} and no {SWEEP}" if Path(word).expanduser().exists() else "there is no such path"
-            raise RunError(f"`{word}` must be a run, a sweep or a folder of such, but {fact}. Try: cai compare outputs")
-        for run in runs:
-            found.setdefault(run.resolve(), run)
-    if words and not found:
-        raise RunError(f"{' '.join(words)} must hold a run or a sweep, but hold none. Try: cai compare outputs")
-    return sorted(found.values(), key=_natural)
-
-
-def _runs_of(word: str) -> Iterator[Path]:
-    path = Path(word).expanduser()
-    matches = [path] if path.exists() else [Path(match) for match in glob.glob(str(path), recursive=True)]
-    for match in matches:
-        if match.is_file() and (match.parent / STATUS).is_file() | (match.parent / SWEEP).is_file():
-            match = match.parent  # `sweep/*` names sweep.json too
-        yield from _runs_below(match)
-
-
-def _runs_below(folder: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder):
-        if STATUS in files or SWEEP in files:
-            yield from [Path(place)] if STATUS in files else _jobs_of(Path(place))
-        folders[:] = [] if STATUS in files else [name for name in folders if not name.startswith(".")]
-
-
-def _jobs_of(sweep: Path) -> list[Path]:
-    listing = listed_jobs(sweep)
-    return [sweep / folder for folder in listing.options] if listing else []
-
-
-def _natural(path: Path) -> list[tuple[bool, int, str]]:
-    parts = re.split(r"(\d+)", str(path))
-    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
-
-
 def read_runs(directories: Sequence[Path]) -> list[RunRecord]:
     """Every run in ``directories``. One that cannot be read is passed over with a warning."""
     sweeps: dict[Path, ListedJobs | None] = {}
@@ -140,11 +86,15 @@ def read_runs(directories: Sequence[Path]) -> list[RunRecord]:
         try:
             records.append(_read(directory, sweeps[sweep]))
         except (CaiError, OSError) as error:
-            log.warning("warning: passed over: %s", error)
-        except (KeyError, TypeError, AttributeError) as error:
-            log.warning("warning: passed over: %s must be a run of CAI, but cannot be read (%r)", directory, error)
+            _pass_over(str(error))
+        except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
+            _pass_over(f"{directory} must be a run of CAI, but cannot be read ({error!r})")
     names = shortest_names([record.directory for record in records])
     return [dataclasses.replace(record, name=name) for record, name in zip(records, names, strict=True)]
+
+
+def _pass_over(why: str) -> None:
+    log.warning("warning: passed over: %s", one_line(why))
 
 
 def _read(directory: Path, sweep: ListedJobs | None) -> RunRecord:
@@ -154,7 +104,10 @@ def _read(directory: Path, sweep: ListedJobs | None) -> RunRecord:
         unknown = dict.fromkeys(FIGURES)
         return RunRecord(directory, "", "waiting", None, listed, swept, {}, History([], {}), **unknown)
     facts = _facts(directory)
-    options = flatten_tree(read_tree(directory / CONFIG))
+    if listed is not None and not (directory / CONFIG).is_file():  # a job that failed before there was a run
+        options = listed
+    else:
+        options = flatten_tree(read_tree(directory / CONFIG))
     history = read_history(directory / METRICS)
     figures = figures_of(facts, history, tokens_per_step(options))
     return RunRecord(directory, "", str(facts["status"]), facts.get("error"), options, swept, facts, history, **figures)
@@ -162,15 +115,15 @@ def _read(directory: Path, sweep: ListedJobs | None) -> RunRecord:
 
 def _facts(directory: Path) -> dict[str, Any]:
     try:
-        return read_run(directory)
+        return sound_facts(read_run(directory))
     except PermissionError:  # of a lock that another user holds: as it was written
-        return read_facts(directory)
+        return sound_facts(read_facts(directory))
 
 
 def tokens_per_step(options: Mapping[str, Scalar]) -> int:
     """Tokens of an update; 0 if the options do not say."""
-    rows, length = options.get("trainer.batch_size"), options.get("model.block_size")
-    return rows * length if isinstance(rows, int) and isinstance(length, int) else 0
+    rows, length = whole(options.get("trainer.batch_size")), whole(options.get("model.block_size"))
+    return rows * length if rows and length else 0
 
 
 def figures_of(facts: Mapping[str, Any], history: History, per_step: int) -> dict[str, Any]:
@@ -180,42 +133,27 @@ def figures_of(facts: Mapping[str, Any], history: History, per_step: int) -> dic
     loss, bits = "val/loss", "val/bits_per_byte"
     lowest, newest = history.lowest(loss), facts.get("metrics", {})
     ended = "ended" in facts
-    steps = facts.get("steps") if ended else None
-    seconds = facts.get("seconds") if ended else None
+    steps = whole(facts.get("steps")) if ended else None
+    seconds = number(facts.get("seconds")) if ended else None
     if steps is None and history.steps:
         steps = history.steps[-1]
     if seconds is None and history.steps:
-        seconds = history.seconds(per_step)[-1] or None
+        seconds = number(history.seconds(per_step)[-1]) or None
     tokens = steps * per_step if steps is not None and per_step else None
-    best_step = lowest[0] if lowest else facts.get("best_step")
+    best_step = lowest[0] if lowest else whole(facts.get("best_step"))
     return {
-        "val_loss": _first(history.last(loss), newest.get(loss)),
-        "best_val_loss": lowest[1] if lowest else facts.get("best_val_loss"),
+        "val_loss": _first(history.last(loss), number(newest.get(loss))),
+        "best_val_loss": lowest[1] if lowest else number(facts.get("best_val_loss")),
         "best_step": best_step,
-        "bits_per_byte": _first(history.last(bits), newest.get(bits)),
+        "bits_per_byte": _first(history.last(bits), number(newest.get(bits))),
         "best_bits_per_byte": history.at(bits, best_step) if best_step is not None else None,
         "steps": steps,
         "tokens": tokens,
-        "parameters": facts.get("parameters", {}).get("total"),
-        "tokens_per_sec": tokens / seconds if tokens and seconds else None,
+        "parameters": whole(facts.get("parameters", {}).get("total")),
+        "tokens_per_sec": number(tokens / seconds) if tokens and seconds else None,
         "seconds": seconds,
     }
 
 
 def _first(*values: float | None) -> float | None:
     return next((value for value in values if value is not None), None)
-
-
-def shortest_names(directories: Sequence[Path]) -> list[str]:
-    """For each directory the shortest end of its path that none of the others has."""
-    paths = [directory.absolute().parts for directory in directories]
-    counts = Counter(parts[start:] for parts in paths for start in range(len(parts)))
-    return [
-        shown(Path(*next((parts[start:] for start in range(len(parts) - 1, -1, -1) if counts[parts[start:]] == 1), parts)))
-        for parts in paths
-    ]
-
-
-def shown(path: Path) -> str:
-    """As text that can be written: a file system takes names that are none."""
-    return path.as_posix().encode("utf-8", "replace").decode()

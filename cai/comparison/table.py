@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cai.comparison.fairness import losses_compare, warnings_of
+from cai.comparison.fairness import losses_compare, unequal_seeds, warnings_of
 from cai.comparison.options import Scalar, differing_options, short_paths
 from cai.comparison.runs import FIGURES, RunRecord
 from cai.errors import ConfigError
@@ -21,7 +21,8 @@ ENDS = ("finished", "pruned", "running", "interrupted", "failed", "waiting")
 """Every status; a group whose runs have come less far stands further down."""
 
 
-def _come_far(status: str) -> int:
+def come_far(status: str) -> int:
+    """The place of ``status`` in ``ENDS``; an unknown one is behind all."""
     return ENDS.index(status) if status in ENDS else len(ENDS)
 
 
@@ -33,7 +34,7 @@ def figure_of(run: RunRecord, figure: str) -> float | None:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs that differ only in ``seed``; most often one."""
+    """Runs on the same data that differ only in ``seed``; most often one."""
 
     runs: tuple[RunRecord, ...]
     differing: Mapping[str, Scalar]
@@ -42,18 +43,24 @@ class Group:
     @property
     def status(self) -> str:
         """Of its run that has come furthest."""
-        return min((run.status for run in self.runs), key=_come_far)
+        return min((run.status for run in self.runs), key=come_far)
 
     @property
     def counted(self) -> tuple[RunRecord, ...]:
-        """The runs that its figures are of: a mean over a run that is whole and one that is not would say nothing."""
-        return tuple(run for run in self.runs if run.status == self.status)
+        """The runs that its figures are of: those that have come furthest, as a mean over one that is whole and one that is
+        not would say nothing, and of each seed the newest, as the same run again says nothing more.
+        """
+        newest: dict[Scalar | None, RunRecord] = {}
+        for run in sorted(self.runs, key=lambda run: str(run.facts.get("started", ""))):
+            if run.status == self.status:
+                newest[run.options.get(SEED)] = run
+        return tuple(run for run in self.runs if run in newest.values())
 
     @property
     def count(self) -> str:
-        """How many runs, and how many of them count, if not all."""
-        every, counted = len(self.runs), len(self.counted)
-        return str(every) if every == counted else f"{counted} of {every}"
+        """How many seeds count, of how many if not of all, and how many runs if some repeat a seed."""
+        runs, seeds, counted = len(self.runs), len({run.options.get(SEED) for run in self.runs}), len(self.counted)
+        return (str(seeds) if seeds == counted else f"{counted} of {seeds}") + f" ({runs} runs)" * (runs > seeds)
 
     def values(self, figure: str) -> list[float]:
         """Of every run that counts and has the figure."""
@@ -102,24 +109,41 @@ def compare_runs(runs: Sequence[RunRecord], sort: str | None = None) -> Comparis
 
     Raises ``ConfigError`` if there is no such thing.
     """
-    members: dict[frozenset[tuple[str, Scalar]], list[RunRecord]] = {}
-    for run in runs:
-        members.setdefault(frozenset((path, value) for path, value in run.options.items() if path != SEED), []).append(run)
-    options = [{path: value for path, value in group[0].options.items() if path != SEED} for group in members.values()]
+    members = _alike(runs)
+    options = [{path: value for path, value in group[0].options.items() if path != SEED} for group in members]
     differing = differing_options(options)
     groups = [
         Group(tuple(group), {path: each[path] for path in differing if path in each})
-        for group, each in zip(members.values(), options, strict=True)
+        for group, each in zip(members, options, strict=True)
     ]
     ranked_by = LOSS if losses_compare(runs) else BITS
     rank = RANKING[ranked_by]
-    groups.sort(key=lambda group: (_come_far(group.status), _none_last(group.mean(rank))))
+    groups.sort(key=lambda group: (come_far(group.status), _none_last(group.mean(rank))))
     measured = next((group for group in groups if group.mean(rank) is not None), None)
     best = measured.best(rank) if measured else None
+    warnings = [*warnings_of(runs), *unequal_seeds([group.counted for group in groups])]
     if sort is not None:
         groups = _sorted(groups, sort)
     sorted_by = sort.removeprefix("-") if sort is not None else None
-    return Comparison(list(runs), groups, differing, warnings_of(runs), best, ranked_by, sorted_by)
+    return Comparison(list(runs), groups, differing, warnings, best, ranked_by, sorted_by)
+
+
+def _alike(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
+    """Runs of equal options but for the seed, and of the same token ids. One that has not come to its data stands with the
+    first of its options.
+    """
+    members: dict[frozenset[tuple[str, Scalar]], dict[str | None, list[RunRecord]]] = {}
+    for run in runs:
+        options = frozenset((path, value) for path, value in run.options.items() if path != SEED)
+        ids = run.facts.get("fingerprints", {}).get("ids")
+        members.setdefault(options, {}).setdefault(ids, []).append(run)
+    alike = []
+    for by_ids in members.values():
+        unknown = by_ids.pop(None, [])
+        first, *others = by_ids.values() or [[]]
+        together = [run for run in runs if run in (*first, *unknown)] if unknown else first
+        alike += [together, *others]
+    return alike
 
 
 def _sorted(groups: Sequence[Group], sort: str) -> list[Group]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from cai.columns import cut, duration, one_line, pad, width
 from cai.comparison.options import CLASS, Scalar, short_paths
 from cai.comparison.table import BITS, Comparison, Group
 
@@ -15,8 +15,11 @@ NAME, CELL = 16, 24
 
 MARK = "*"
 
+ERRORS = 5
+"""Failed runs whose error is told."""
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(eq=False)
 class Column:
     """Cells below a heading. The higher ``dispensable``, the sooner it is left out for want of width; 0: never."""
 
@@ -27,9 +30,12 @@ class Column:
     repeats: bool = False
     """Whether it says what the column before it says."""
 
+    def __post_init__(self) -> None:
+        self.heading, self.cells = one_line(self.heading), [one_line(cell) for cell in self.cells]
+
     @property
     def width(self) -> int:
-        return max(width_of(text) for text in (self.heading, *self.cells))
+        return max(width(text) for text in (self.heading, *self.cells))
 
     @property
     def says_nothing(self) -> bool:
@@ -37,21 +43,29 @@ class Column:
         return self.repeats or (len(self.cells) > 1 and len(set(self.cells)) == 1)
 
 
-def terminal_table(comparison: Comparison, width: int) -> str:
-    """A line for each group, none wider than ``width`` if it can be, and what was left out to come to that."""
+def terminal_table(comparison: Comparison, room: int) -> str:
+    """A line for each group, none wider than ``room`` if it can be; what was left out to come to that; why runs failed."""
     groups = comparison.groups
     best = [MARK if comparison.best in group.runs else "" for group in groups]
-    names = [_on_one_line(group.best(comparison.rank).name) for group in groups]
+    names = [one_line(group.best(comparison.rank).name) for group in groups]
     columns = [*_options(comparison), *_figures(comparison)]
-    columns, left_out = _that_fit(columns, width - len(MARK) - len(GAP) - min(NAME, max(map(width_of, names))))
+    columns, left_out = _that_fit(columns, room - len(MARK) - len(GAP) - min(NAME, max(map(width, names))))
     taken = sum(column.width + len(GAP) for column in columns) + len(MARK)
-    names = _cut_apart(names, max(NAME, width - taken - len(GAP)))
+    names = _cut_apart(names, max(NAME, room - taken - len(GAP)))
     columns = [Column("", best, 0), Column("run", names, 0, right=False), *columns]
     rows = [[column.heading for column in columns], *zip(*(column.cells for column in columns), strict=True)]
-    lines = [GAP.join(_padded(text, c.width, c.right) for text, c in zip(row, columns, strict=True)) for row in rows]
+    lines = [GAP.join(pad(text, c.width, c.right) for text, c in zip(row, columns, strict=True)) for row in rows]
     notes = [f"{MARK} best by {comparison.ranked_by}"] * any(best)
     notes += [f"left out for want of width: {', '.join(left_out)}"] * bool(left_out)
-    return "\n".join([*(line.rstrip() for line in lines), *notes])
+    return "\n".join([*(line.rstrip() for line in lines), *notes, *_errors(comparison, room)])
+
+
+def _errors(comparison: Comparison, room: int) -> list[str]:
+    """A line for each of the first runs that failed, as wide as there is room."""
+    failed = {run.name: " ".join(run.error.split()) for run in comparison.runs if run.status == "failed" and run.error}
+    lines = [f"{cut(one_line(name), room // 3)} failed: {one_line(error)}" for name, error in failed.items()]
+    more = [f"and {len(lines) - ERRORS} more failed"] * (len(lines) > ERRORS)
+    return [*(cut(line, room) for line in lines[:ERRORS]), *more]
 
 
 def _options(comparison: Comparison) -> list[Column]:
@@ -94,7 +108,7 @@ def _figures(comparison: Comparison) -> list[Column]:
     return columns
 
 
-def _that_fit(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
+def _that_fit(columns: Sequence[Column], room: int) -> tuple[list[Column], list[str]]:
     """Those that stay, and the headings of those that do not: the least interesting, before them any that say the same in
     every line. What is narrow may stay where something wider does not fit.
     """
@@ -102,9 +116,9 @@ def _that_fit(columns: Sequence[Column], width: int) -> tuple[list[Column], list
     kept = []
     for column in by_interest:
         needed = column.width + len(GAP)
-        if needed <= width or not column.dispensable:
+        if needed <= room or not column.dispensable:
             kept.append(column)
-            width -= needed
+            room -= needed
     return [c for c in columns if c in kept], [c.heading for c in columns if c not in kept]
 
 
@@ -128,16 +142,6 @@ def in_short(number: float) -> str:
     return f"{number:.0f}"
 
 
-def duration(seconds: float) -> str:
-    """``0.04 s``, ``48 s``, ``3 min 20 s``, ``2 h 05 min``."""
-    whole = round(seconds)
-    if seconds < 9.95:
-        return f"{seconds:.2g} s"
-    if whole < 60:
-        return f"{whole} s"
-    return f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
 def shown_values(values: Sequence[Scalar | None], path: str) -> list[str]:
     """Values of one option, each as short as can be while different ones look different; ``-`` for none."""
     different = {value for value in values if value is not None}
@@ -158,47 +162,17 @@ def _whole(value: Scalar) -> str:
 
 def _short(text: str) -> str:
     """On one line, the middle of a long one left out: paths differ at the end, texts at the beginning."""
-    text = _on_one_line(text)
-    if width_of(text) <= CELL:
+    text = one_line(text)
+    if width(text) <= CELL:
         return text
-    head, tail = CELL // 2 - 1, CELL // 2
-    return f"{_first_columns(text, head)}…{_first_columns(text[::-1], tail)[::-1]}"
-
-
-def _on_one_line(text: str) -> str:
-    """As it can be printed; syllables whole, as a terminal counts them."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in unicodedata.normalize("NFC", text))
+    return cut(text, CELL // 2 - 1, mark="") + cut(text, CELL // 2 + 1, tail=True)
 
 
 def _is_number(text: str) -> bool:
     return text == "-" or text.replace(".", "", 1).replace("e-", "", 1).isdecimal()
 
 
-def _cut_apart(names: Sequence[str], width: int) -> list[str]:
-    """Names in at most ``width`` columns: their beginnings, or else their ends, if that still tells them apart; or whole."""
-    if max(map(width_of, names)) <= width:
-        return list(names)
-    heads = [name if width_of(name) <= width else f"{_first_columns(name, width - 1)}…" for name in names]
-    tails = [name if width_of(name) <= width else f"…{_first_columns(name[::-1], width - 1)[::-1]}" for name in names]
-    return next((cut for cut in (heads, tails) if len(set(cut)) == len(names)), list(names))
-
-
-def _first_columns(text: str, columns: int) -> str:
-    taken = ""
-    for char in text:
-        if width_of(taken + char) > columns:
-            break
-        taken += char
-    return taken
-
-
-def width_of(text: str) -> int:
-    """Columns of a terminal that ``text`` takes: a Hangul syllable takes two, a combining mark none."""
-    if text.isascii():
-        return len(text)
-    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text if not unicodedata.combining(char))
-
-
-def _padded(text: str, width: int, right: bool) -> str:
-    blanks = " " * (width - width_of(text))
-    return blanks + text if right else text + blanks
+def _cut_apart(names: Sequence[str], room: int) -> list[str]:
+    """Names in at most ``room`` columns: their beginnings, or else their ends, if that still tells them apart; or whole."""
+    heads, tails = [cut(name, room) for name in names], [cut(name, room, tail=True) for name in names]
+    return next((ends for ends in (heads, tails) if len(set(ends)) == len(set(names))), list(names))

@@ -9,9 +9,11 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from cai.config.base import Config
+from cai.config.board import BoardConfig
 from cai.config.comparison import CompareConfig
 from cai.config.evaluation import EvaluateConfig
 from cai.config.inspection import InspectConfig, InspectDataConfig
+from cai.config.listing import ListConfig
 from cai.config.tuning import ANSWERS, TuneOptions
 from cai.data.base import DataConfig
 from cai.device import DeviceConfig
@@ -138,6 +140,8 @@ ROOTS: dict[str, type[Config]] = {
     "generate": GenerateConfig,
     "evaluate": EvaluateConfig,
     "compare": CompareConfig,
+    "list": ListConfig,
+    "board": BoardConfig,
     "reproduce": ReproduceConfig,
     "tune": TuneConfig,
     "inspect": InspectConfig,

@@ -11,7 +11,7 @@ from typing import Any
 from cai.comparison.history import History
 from cai.comparison.runs import RunRecord, figures_of, tokens_per_step
 from cai.config.saved import config_text, to_tree
-from cai.recorder import METRICS, SAMPLES
+from cai.runs import METRICS, SAMPLES
 from cai.sweeps import Sweep, SweepJob
 from tests.conftest import TINY
 
@@ -24,6 +24,8 @@ FACTS: dict[str, Any] = {
     "fingerprints": {"corpus": "c0", "tokenizer": "t0", "tokens": "s0", "ids": "i0"},
     "device": {"type": "cpu", "precision": "fp32", "threads": 1},
     "machine": {"system": "Linux-6", "processor": "x86_64", "cpu_count": 2},
+    "code": {"commit": "0123456789abcdef", "dirty": False},
+    "versions": {"cai": "1", "torch": "2.13"},
     "parameters": {"total": 9616, "without_embeddings": 3216},
     "max_steps": 6,
     "steps": 6,
@@ -73,12 +75,14 @@ OPTIONS: dict[str, Any] = {
     "model.class": "cai.model.modern.ModernConfig",
     "model.block_size": 32,
     "model.n_layer": 4,
+    "data.isolate": False,
     "data.loss": "all",
     "data.packing": "stream",
     "data.seed": 1337,
     "optimizer.lr": 0.01,
     "trainer.batch_size": 4,
     "trainer.answers": 0,
+    "trainer.eval_every": 3,
     "trainer.eval_max_tokens": "null",
 }
 

@@ -22,6 +22,15 @@ def machine(**changed: Any) -> dict[str, Any]:
     return {"machine": FACTS["machine"] | changed}
 
 
+def code(**changed: Any) -> dict[str, Any]:
+    return {"code": FACTS["code"] | changed}
+
+
+def versions(**changed: Any) -> dict[str, Any]:
+    return {"versions": FACTS["versions"] | changed}
+
+
+DIFF = "diff --git a/cai/losses.py b/cai/losses.py\n--- a/cai/losses.py\n+++ b/cai/losses.py\n@@ -1 +1 @@\n-a\n+x"
 NONE = {"max_steps": None, "steps": None, "seconds": None}
 
 
@@ -43,6 +52,18 @@ def test_nothing_is_said_where_all_is_fair() -> None:
         ({"trainer__eval_max_tokens": 4096}, ["trainer.eval_max_tokens is null in 2 runs such as a, 4096 in b", "amounts"]),
         ({"data__loss": "answer"}, ["data.loss is all in 2 runs such as a, answer in b"]),
         ({"data__packing": "documents"}, ["data.packing"]),
+        ({"data__isolate": True}, ["data.isolate is False in 2 runs such as a, True in b", "in sight"]),
+        ({"trainer__eval_every": 2}, ["trainer.eval_every is 3 in 2 runs such as a, 2 in b", "sort=val_loss"]),
+        ({"model__block_size": 64, "trainer__batch_size": 2}, ["model.block_size is 32 in 2 runs such as a, 64 in b"]),
+        (
+            {"facts": code(commit="fedcba9876543")},
+            ["other code (commit 012345678 in 2 runs such as a, commit fedcba987 in b)"],
+        ),
+        ({"facts": code(dirty=True, diff=DIFF)}, ["other code", "commit 012345678 with changes"]),
+        ({"facts": code(dirty=True, untracked={"cai/new.py": "aa"})}, ["other code", "commit 012345678 with changes"]),
+        ({"facts": {"code": {"commit": None, "sources": "aa"}}}, ["other code", "files aa in b"]),
+        ({"facts": versions(cai="2")}, ["other versions of CAI (1 in 2 runs such as a, 2 in b)"]),
+        ({"facts": versions(torch="2.14")}, ["other versions of PyTorch (2.13 in 2 runs such as a, 2.14 in b)"]),
         ({"facts": {"max_steps": 12}}, ["other token budgets", "from 768 tokens, a, to 1,536, b", "report.html"]),
         ({"trainer__batch_size": 8}, ["other token budgets"]),
         (
@@ -104,3 +125,15 @@ def test_many_values_are_not_all_listed() -> None:
     runs = [record(f"r{number}", facts=prints(tokenizer=f"t{number}", ids=f"i{number}")) for number in range(9)]
     (said,) = warnings_of(runs)
     assert "t3 in r3, 5 more;" in said
+
+
+def test_other_changes_to_one_commit_are_other_code() -> None:
+    runs = [record(diff[-2:], facts=code(dirty=True, diff=diff)) for diff in (DIFF, DIFF, DIFF.replace("+x", "+y"))]
+    (said,) = warnings_of(runs)
+    assert said.startswith("other code (commit 012345678 with changes ")
+    assert warnings_of(runs[:2]) == []
+    record_of_one = {
+        "diff": DIFF.replace(".py", ".md"),
+        "untracked": {"experiments/depth/README.md": "aa", "conf/x.yaml": "b"},
+    }
+    assert warnings_of([record("a"), record("b", facts=code(dirty=True, **record_of_one))]) == []

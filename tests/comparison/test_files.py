@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +93,15 @@ def test_files_are_replaced_whole(tmp_path: Path) -> None:
         write(compare_runs(RUNS[:1]), path)
         assert "x" * 9 not in path.read_text(encoding="utf-8")
     assert {path.name for path in tmp_path.iterdir()} == {"compare.csv", "compare.json"}
+
+
+def test_half_of_a_surrogate_pair_and_infinity_can_be_written(tmp_path: Path) -> None:
+    run = dataclasses.replace(record("a", x="\udcff", y=math.inf, z=math.nan), error="bad \ud800 byte")
+    write_csv(compare_runs([run]), tmp_path / "compare.csv")
+    write_json(compare_runs([run, record("b", x="b")]), tmp_path / "compare.json")
+    with (tmp_path / "compare.csv").open(encoding="utf-8", newline="") as file:
+        (line,) = csv.DictReader(file)
+    assert (line["error"], line["x"]) == ("bad ? byte", "?")
+    text = (tmp_path / "compare.json").read_text(encoding="utf-8")
+    options = json.loads(text, parse_constant=lambda word: pytest.fail(word))["runs"][0]["options"]
+    assert (options["x"], options["y"], options["z"]) == ("?", "inf", "nan")

@@ -45,3 +45,10 @@ def test_time_is_that_of_the_speeds_measured() -> None:
     history = History([0, 10, 20, 30, 40], {"perf/tokens_per_sec": [None, 100.0, None, 200.0, None]})
     assert history.seconds(10) == pytest.approx([0, 1, 1.5, 2, 2.5])
     assert History([0, 5], {}).seconds(10) == [0, 0]
+
+
+@pytest.mark.parametrize("value", ['"x"', "NaN", "Infinity", "-1e999", "true", "[1]", "{}", "null", "1" + "0" * 400])
+def test_what_is_no_finite_number_was_not_measured(tmp_path: Path, value: str) -> None:
+    history = read(tmp_path / "m", f'{{"step": 0, "val/loss": 6.5}}\n{{"step": 2, "val/loss": {value}}}\n')
+    assert history.columns == {"val/loss": [6.5, None]}
+    assert history.lowest("val/loss") == (0, 6.5)

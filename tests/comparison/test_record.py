@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cai.comparison import figures
-from cai.comparison.figures import FiguresUnavailable
-from cai.comparison.record import config_names, table, training_commands, wrapped, write_record
+from cai.comparison import plots
+from cai.comparison.plots import PlotsUnavailable
+from cai.comparison.record import config_names, readme, table, wrapped, write_record
 from cai.comparison.table import compare_runs
 from cai.errors import RunError
 from cai.sweeps import Sweep, SweepJob
@@ -54,21 +54,11 @@ def test_the_table_averages_seeds_and_marks_the_best(tmp_path: Path) -> None:
     runs = [made_run(tmp_path / f"{seed}", seed=seed, **options) for seed in (1, 2, 3)]
     runs.append(made_run(tmp_path / "other", optimizer__lr=0.5, model__name="c\nd"))
     lines = table(compare_runs(runs)).splitlines()
-    assert lines[0].startswith("| lr | name | runs | best val loss | bits per byte |")
+    assert lines[0].startswith("| lr | name | seeds | best val loss | bits per byte |")
     assert lines[2].startswith("| 0.001 | a\\|b | 3 | **1.")
     assert " ± 0.0" in lines[2]
     assert lines[3].startswith("| 0.5 | c d | 1 | ")
     assert all(line.replace("\\|", "").count("|") == lines[0].count("|") for line in lines)
-
-
-def test_single_runs_are_trained_by_commands_of_their_own(tmp_path: Path) -> None:
-    runs = [made_run(tmp_path / "a"), made_run(tmp_path / "b")]
-    runs[0].facts["overrides"] = ["data=text", "data.path=내 글.txt"]  # type: ignore[index]
-    runs[1].facts["code"] = {"own": {"my_model": "0123"}}  # type: ignore[index]
-    assert training_commands(runs) == [
-        ("cai", "train", "data=text", "data.path=내 글.txt"),
-        ("cai", "train", "trust=my_model"),
-    ]
 
 
 def test_a_long_command_is_wrapped_and_a_shell_reads_the_same_words() -> None:
@@ -101,7 +91,31 @@ def test_a_folder_with_a_readme_is_refused_and_left_as_it_is(tmp_path: Path) -> 
 
 
 def test_without_matplotlib_no_half_of_a_record_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "find_spec", lambda name: None)
-    with pytest.raises(FiguresUnavailable):
+    monkeypatch.setattr(plots, "find_spec", lambda name: None)
+    with pytest.raises(PlotsUnavailable):
         write_record(made_comparison(tmp_path / "runs", 1), tmp_path / "record", WORDS)
     assert not (tmp_path / "record").exists()
+
+
+def test_where_losses_do_not_compare_the_table_has_none_and_marks_bits_per_byte(tmp_path: Path) -> None:
+    runs = [made_run(tmp_path / f"{depth}", model__n_layer=depth) for depth in (2, 4)]
+    for run in runs:
+        run.facts["fingerprints"] = {"tokenizer": run.name, "corpus": "same"}  # type: ignore[index]
+    comparison = compare_runs(runs)
+    heading, _, first, second = table(comparison).splitlines()
+    assert heading.startswith("| n_layer | bits per byte | step |")
+    assert comparison.best is not None
+    assert f" | **{comparison.best.best_bits_per_byte:.4f}** | " in first
+    assert "**" not in second
+    text = readme(comparison, WORDS)
+    assert "Validation bits per byte at the best evaluation, the best first:" in text
+    assert "val loss" not in text
+
+
+def test_texts_of_a_run_are_no_markdown_and_no_reason_to_end(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "a", model__name="\udcff")
+    run.facts["machine"] = {"processor": "<img src=x> `x` \ud800"}  # type: ignore[index]
+    (tmp_path / "sweep.json").write_text("{")
+    write_record(compare_runs([run]), tmp_path / "record", [*WORDS, "out=\udcff"])
+    text = (tmp_path / "record" / "README.md").read_text(encoding="utf-8")
+    assert "&lt;img src=x> \\`x\\` ?" in text

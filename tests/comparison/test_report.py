@@ -37,6 +37,7 @@ def test_a_thinned_curve_keeps_its_ends_its_lowest_and_its_highest_point() -> No
 def test_a_link_is_relative_and_never_a_scheme(tmp_path: Path) -> None:
     assert link_to(tmp_path / "sweep" / "0_a", tmp_path / "sweep") == "./0_a/"
     assert link_to(tmp_path / "a b#?" / "한", tmp_path / "out") == "./../a%20b%23%3F/%ED%95%9C/"
+    assert link_to(tmp_path / "b\udcff", tmp_path) == "./b%FF/"  # a name that is not UTF-8
     assert link_to(tmp_path / "javascript:alert(1)", tmp_path).startswith("./javascript%3A")
 
 
@@ -175,8 +176,10 @@ def test_pixels_of_the_curves_are_there_in_light_and_dark(page: Browser, written
 
 
 @needs_browser
-def test_effects_and_map_show_the_means_of_the_finished_runs(page: Browser, written: Path, comparison: Comparison) -> None:
-    opened(page, written, "mapx=optimizer.lr&mapy=model.n_layer")
+def test_effects_and_heatmap_show_the_means_of_the_finished_runs(
+    page: Browser, written: Path, comparison: Comparison
+) -> None:
+    opened(page, written, "heatx=optimizer.lr&heaty=model.n_layer")
     finished = [run for run in comparison.runs if run.status == "finished"]
 
     def mean(**options: Any) -> float:
@@ -188,7 +191,8 @@ def test_effects_and_map_show_the_means_of_the_finished_runs(page: Browser, writ
     shown = page.run("groupsBy('model.n_layer').map((group) => [group.level.label, group.mean, group.count])")
     assert [label for label, _, _ in shown] == ["2", "4", "6", "8"]
     assert [value for _, value, _ in shown] == pytest.approx([mean(model__n_layer=depth) for depth in (2, 4, 6, 8)])
-    cells = page.run("""(async () => { const view = await shownIn.get("map-chart");
+    assert page.run("byId('heatmap').querySelector('h3').textContent") == "Heatmap of two options"
+    cells = page.run("""(async () => { const view = await shownIn.get("heatmap-chart");
         const { data } = view.model.renderers.find((one) => one.data_source.data.mean).data_source;
         return [...data.x].map((x, i) => [x, data.y[i], data.mean[i]]) })()""")
     assert len(cells) == 16
@@ -252,7 +256,7 @@ def test_a_run_of_a_stranger_executes_nothing(page: Browser, tmp_path: Path) -> 
         (run.directory / "samples.md").write_text(f"## Step 1: {EVIL}\n\n{EVIL}\n", encoding="utf-8")
     path = tmp_path / "report.html"
     write_report(compare_runs(runs), path)
-    opened(page, path, f"color=optimizer.lr&sort={EVIL}&mapx=constructor&left=__proto__&y=toString&x=constructor")
+    opened(page, path, f"color=optimizer.lr&sort={EVIL}&heatx=constructor&left=__proto__&y=toString&x=constructor")
     assert page.run("window.evil") is None
     assert page.requests == [path.as_uri()]
     assert page.run("document.querySelectorAll('img, main b, iframe').length") == 0
@@ -283,5 +287,47 @@ def test_with_other_tokenizers_the_page_is_about_bits_per_byte(page: Browser, tm
     assert page.run("curves.plot.yaxes[0].axis_label") == "bits per byte"
     assert page.run("curves.sources[0].data.ys.at(-1).at(-1)") == pytest.approx(comparison.best.bits_per_byte, rel=1e-5)
     assert "tokenizers" in page.run("byId('warnings').textContent")
+    headings = page.run("[...document.querySelectorAll('#runs-table th[scope=col]')].map((one) => one.textContent)")
+    assert "best bits/byte" in headings
+    assert not [heading for heading in headings if "loss" in heading]
     page.run("update({ y: 'loss' })")
     assert "their losses cannot be compared" in page.run("byId('curves-note').textContent")
+
+
+@needs_browser
+def test_runs_without_the_option_that_colours_have_a_colour_of_their_own(page: Browser, tmp_path: Path) -> None:
+    runs = [made_run(tmp_path / f"adamw {rate}", optimizer__lr=rate) for rate in (1e-3, 1e-2)]
+    runs += [made_run(tmp_path / f"muon {value}", optimizer__lr=2e-3, optimizer__momentum=value) for value in (0.9, 0.95)]
+    runs += [made_run(tmp_path / "lion", optimizer__lr=2e-3, optimizer__sign="yes")]
+    write_report(compare_runs(runs), tmp_path / "report.html")
+    for option, having in (("optimizer.momentum", 2), ("optimizer.sign", 1)):
+        opened(page, tmp_path / "report.html", f"color={option}")
+        colors = page.run("curves.sources[0].data.color")
+        absent = page.run("styled('absent')")
+        assert (len(colors), colors.count(absent)) == (5, 5 - having)
+        assert not {None, "rgb(NaN,NaN,NaN)", "undefined"} & {str(color) for color in colors}
+        assert "not there" in page.run("byId('scale').textContent")
+
+
+@needs_browser
+def test_the_first_tenth_is_that_of_the_run_with_the_most_tokens(page: Browser, tmp_path: Path) -> None:
+    wide = made_run(tmp_path / "wide", 10, trainer__batch_size=64)  # large steps, few of them
+    long = made_run(tmp_path / "long", 100, optimizer__lr=1e-3)
+    write_report(compare_runs([wide, long]), tmp_path / "report.html")
+    opened(page, tmp_path / "report.html", "x=tokens&late=1")
+    assert (wide.tokens, long.tokens) == (90 * 64 * 64, 990 * 8 * 64)
+    assert page.run("lastOf.tokens") == long.tokens
+    assert page.run("curve(runs[0], 'train/loss').xs.length") == 8  # of steps 10, 20, ..., 90 those from 51,000 tokens on
+    assert page.run("curves.sources[0].data.xs.length") == 2
+
+
+@needs_browser
+def test_a_seed_that_was_run_again_is_averaged_once(page: Browser, tmp_path: Path) -> None:
+    runs = [made_run(tmp_path / f"{number}", seed=seed) for number, seed in enumerate((1, 1, 2))]
+    runs.append(made_run(tmp_path / "other", optimizer__lr=1e-3))
+    for number, run in enumerate(runs):
+        run.facts["started"] = f"2026-01-0{number + 1}"  # type: ignore[index]
+    write_report(compare_runs(runs), tmp_path / "report.html")
+    opened(page, tmp_path / "report.html")
+    assert sorted(page.run("averaged.map((run) => run.index)")) == [1, 2, 3]
+    assert sorted(row[-2] for row in rows(page, "seeds-table")) == ["1", "2 (3 runs)"]

@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from cai.comparison.runs import FIGURES, METRICS, SAMPLES, RunRecord, find_runs, read_runs, shortest_names
+from cai.comparison.commands import training_commands
+from cai.comparison.finding import find_runs, shortest_names
+from cai.comparison.runs import FIGURES, RunRecord, read_runs
+from cai.comparison.table import compare_runs
+from cai.comparison.terminal import terminal_table
 from cai.errors import RunError
-from cai.runs import lock_of
+from cai.job import record_failure
+from cai.runs import METRICS, SAMPLES, lock_of
 from tests.comparison.making import FACTS, make_run, make_sweep
 from tests.conftest import train_tiny
 
@@ -23,12 +28,6 @@ def read(directory: Path) -> RunRecord:
 
 def found(*words: str) -> list[str]:
     return [path.as_posix() for path in find_runs(words)]
-
-
-def test_the_names_of_files_are_the_recorders() -> None:
-    from cai import recorder
-
-    assert (METRICS, SAMPLES) == (recorder.METRICS, recorder.SAMPLES)
 
 
 def test_a_real_run_is_read_with_all_its_figures() -> None:
@@ -143,6 +142,11 @@ def test_a_list_of_jobs_that_cannot_be_read_costs_nothing_but_what_it_lists(capl
         ("config.yaml", None, "config.yaml"),
         ("metrics.jsonl", '{"step": 0}\n{"step": \n{"step": 1}\n', "metrics.jsonl"),
         ("metrics.jsonl", "[1]\n", "metrics.jsonl"),
+        ("metrics.jsonl", '{"step": "x", "val/loss": 1}\n', "metrics.jsonl"),
+        ("metrics.jsonl", '{"step": NaN, "val/loss": 1}\n', "metrics.jsonl"),
+        ("metrics.jsonl", '{"step": -1, "val/loss": 1}\n', "metrics.jsonl"),
+        ("metrics.jsonl", '{"step": ' + "[" * 100_000 + "\n", "metrics.jsonl"),
+        ("run.json", "[" * 100_000, "bad"),
     ],
 )
 def test_a_run_that_cannot_be_read_is_passed_over_with_a_warning(
@@ -251,3 +255,60 @@ def test_the_facts_here_are_those_of_a_run() -> None:
     assert FACTS.keys() <= facts.keys()
     for key in ("fingerprints", "device", "machine", "parameters"):
         assert FACTS[key].keys() <= facts[key].keys(), key
+
+
+@pytest.mark.parametrize("junk", ["x", float("nan"), float("inf"), [1], {"a": []}, True, 10**400])
+def test_facts_that_are_not_what_they_should_be_are_as_if_not_there(junk: object) -> None:
+    names = (
+        "best_val_loss",
+        "best_step",
+        "steps",
+        "seconds",
+        "max_steps",
+        "metrics",
+        "parameters",
+        "fingerprints",
+        "device",
+    )
+    others = ("machine", "versions", "code", "overrides", "resumed", "error", "started", "config_dir")
+    directory = make_run(Path("run"), lines={}, **dict.fromkeys((*names, *others), junk))
+    run = read(directory)
+    assert {getattr(run, figure) for figure in FIGURES} == {None}
+    deeper = {
+        name: {"total": junk, "ids": junk, "val/loss": junk, "commit": junk, "threads": junk} for name in names + others
+    }
+    deeper |= {"overrides": [junk], "resumed": [{"changed": junk}, junk]}  # type: ignore[dict-item]
+    runs = [run, read(make_run(Path("deeper"), lines={}, **deeper)), read(make_run(Path("sound"), "seed=2"))]
+    comparison = compare_runs(runs)
+    assert comparison.best is runs[2]
+    assert all(isinstance(command, tuple) for command in training_commands(runs))
+    assert "9.62 k" in terminal_table(comparison, 200)
+
+
+def test_a_job_that_failed_before_its_run_began_has_the_options_of_its_sweep() -> None:
+    jobs = make_sweep(Path("sweep"), [["model.n_layer=1"], ["model.n_layer=2"]])
+    record_failure(jobs[1], "device.type must be there")
+    waiting, failed = read_runs(find_runs(["sweep"]))
+    assert (waiting.status, failed.status, failed.error) == ("waiting", "failed", "device.type must be there")
+    assert failed.options == {**waiting.options, "model.n_layer": 2}
+    assert failed.swept == ("model.n_layer",)
+
+
+@pytest.mark.parametrize("words", [["sw/best", "sw"], ["sw", "sw/best"], ["sw/*"], ["sw/best"], ["elsewhere"]])
+def test_a_link_to_a_job_is_that_job(words: list[str]) -> None:
+    jobs = make_sweep(Path("sw"), [["model.n_layer=1"], ["model.n_layer=2"]])
+    make_run(jobs[1], "model.n_layer=2")
+    Path("sw/best").symlink_to(jobs[1].name)
+    Path("elsewhere").symlink_to(Path("sw/best").absolute())
+    (run,) = (run for run in read_runs(find_runs(words)) if run.status == "finished")
+    assert (run.name, run.swept) == ("1_job", ("model.n_layer",))
+
+
+def test_what_a_run_says_cannot_move_the_cursor(caplog: pytest.LogCaptureFixture) -> None:
+    make_run(Path("a\x1b[2Jb"), status="running\x1b[2J")
+    Path("a\x1b[2Jb/config.yaml").write_text("seed: 1")
+    Path("sweep\x1b[2J").mkdir()
+    Path("sweep\x1b[2J/sweep.json").write_text("[]")
+    assert read_runs([Path("a\x1b[2Jb"), Path("sweep\x1b[2J/0_job")]) == []
+    assert "\x1b" not in caplog.text
+    assert caplog.text.count("\\x1b[2J") >= 3

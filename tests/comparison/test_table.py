@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from typing import Any
 
 import pytest
 
@@ -122,3 +123,36 @@ def test_an_unknown_order_is_refused_with_what_was_meant() -> None:
         compare_runs(runs, "optimiser.lr")
     with pytest.raises(ConfigError, match="best_val_loss"):
         compare_runs(runs, "가나다")
+
+
+def ids(value: str | None, **facts: object) -> dict[str, Any]:
+    return {"fingerprints": {} if value is None else {"ids": value}, **facts}
+
+
+def test_runs_on_other_data_are_no_seeds_of_one_another() -> None:
+    runs = [record("a", 1.0, facts=ids("i0")), record("b", 3.0, seed=2, facts=ids("i1")), record("c", 2.0, facts=ids("i1"))]
+    waiting = record("w", None, seed=3, status="waiting", facts=ids(None))
+    comparison = compare_runs([waiting, *runs])
+    assert [[run.name for run in group.runs] for group in comparison.groups] == [["w", "a"], ["b", "c"]]
+    assert [group.mean("best_val_loss") for group in comparison.groups] == [1.0, 2.5]
+
+
+def test_a_seed_that_was_run_again_counts_once_the_newest() -> None:
+    days = ("2026-01-02", "2026-01-01", "2026-01-03")
+    runs = [record(day, loss, facts={"started": day}) for day, loss in zip(days, (4.0, 9.0, 5.0), strict=True)]
+    comparison = compare_runs([*runs, record("other", 7.0, seed=2)])
+    (group,) = comparison.groups
+    assert [run.name for run in group.counted] == ["2026-01-03", "other"]
+    assert (group.mean("best_val_loss"), group.deviation("best_val_loss")) == (6.0, pytest.approx(2**0.5))
+    assert group.count == "2 (4 runs)"
+    (group,) = compare_runs([*runs, record("other", 7.0, seed=2, status="failed")]).groups
+    assert (group.count, group.deviation("best_val_loss")) == ("1 of 2 (4 runs)", None)
+
+
+def test_means_of_other_numbers_of_seeds_are_told() -> None:
+    groups = [record(f"{x}_{seed}", 4.0, x=x, seed=seed) for x, count in ((1, 3), (2, 3), (3, 1)) for seed in range(count)]
+    (said,) = compare_runs(groups).warnings
+    assert said.startswith("other numbers of seeds (3 seeds in 2 groups such as 1_0, 1 seed in 3_0)")
+    assert compare_runs(groups[:6]).warnings == []
+    unfinished = record("f", 4.0, x=4, status="failed")
+    assert len(compare_runs([*groups[:6], unfinished]).warnings) == 1  # that it has not finished

@@ -6,9 +6,10 @@ import dataclasses
 
 import pytest
 
+from cai.columns import width as width_of
 from cai.comparison.runs import RunRecord
 from cai.comparison.table import compare_runs
-from cai.comparison.terminal import duration, in_short, shown_values, terminal_table, width_of
+from cai.comparison.terminal import in_short, shown_values, terminal_table
 from tests.comparison.making import record
 
 
@@ -148,14 +149,6 @@ def test_numbers_in_short(number: float, text: str) -> None:
     assert in_short(number) == text
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.035, "0.035 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")],
-)
-def test_time_in_words(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
-
-
 def test_runs_without_any_figure_are_listed_too() -> None:
     run = record("a", None, status="waiting", facts={"parameters": {}, "steps": None, "seconds": None, "ended": None})
     heading, line = table([dataclasses.replace(run, steps=None, tokens=None, tokens_per_sec=None, seconds=None)])[:2]
@@ -165,3 +158,26 @@ def test_runs_without_any_figure_are_listed_too() -> None:
 
 def test_two_hundred_lines_are_two_hundred_lines() -> None:
     assert len(table([record(f"{number}", number + 1.0, x=number) for number in range(200)])) == 202
+
+
+def test_why_runs_failed_is_told_below_the_table_in_a_line_each() -> None:
+    runs = [record("good", 3.0)]
+    for number in range(7):
+        failed = record(f"{number}_{'long_' * 20}", None, status="failed", x=number)
+        runs.append(dataclasses.replace(failed, error=f"TrainingError: train/loss\n  is not\x1b[2J finite {'!' * 200}"))
+    lines = table(runs, 90)
+    assert lines[-7].startswith("left out for want of width")
+    assert lines[-1] == "and 2 more failed"
+    assert all("… failed: TrainingError: train/loss is not\\x1b[2J finite" in line for line in lines[-6:-1])
+    assert [line[0] for line in lines[-6:-1]] == list("01234")
+    assert {width_of(line) for line in lines[-6:-1]} == {90}
+    assert "more failed" not in "\n".join(table(runs[:6], 90))
+
+
+def test_nothing_in_the_table_can_move_the_cursor() -> None:
+    evil = "\x1b[2J\n"
+    runs = [record(f"{evil}{n}", n, x=evil * n, status=f"finished{evil}", **{f"y{evil}": n}) for n in (1, 2)]
+    lines = table(runs)
+    assert len(lines) == 4
+    assert "\x1b" not in "".join(lines)
+    assert "finished\\x1b[2J\\n" in lines[1]

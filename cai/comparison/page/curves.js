@@ -29,7 +29,7 @@ function smoothed(steps, values, span) {
 
 const lastStep = Math.max(1, ...data.steps.map((axis) => axis[axis.length - 1]));
 const lastOf = { step: lastStep };
-lastOf.tokens = Math.max(1, ...runs.map((run) => (run.per_step ?? 0) * lastStep));
+lastOf.tokens = Math.max(1, ...runs.map((run) => run.figure("tokens") ?? 0));
 lastOf.time = Math.max(...runs.map((run) => run.clock[1]?.at(-1) ?? 0));
 
 /** One curve of a run as it is drawn, or `null`. */
@@ -146,6 +146,11 @@ function drawScale() {
       swatch.style.background = FEW[place % FEW.length];
       scale.append(swatch, ` ${text(value)}  `);
     });
+  }
+  if (order.missing) {
+    const swatch = el("span", { class: "swatch" });
+    swatch.style.background = styled("absent");
+    scale.append(" ", swatch, " not there");
   }
 }
 

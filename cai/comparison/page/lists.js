@@ -5,7 +5,7 @@ const columns = [
   { key: "name", name: "run", value: (run) => run.name },
   { key: "status", name: "status", value: (run) => run.status },
   ...[...optionPaths, ...seeds].map((path) => ({ key: path, name: short(path), title: path, value: (run) => optionOf(run, path) })),
-  ...data.figures.map((key) => ({ key, name: FIGURES[key][0], number: true, figure: true, value: (run) => run.figure(key) })),
+  ...data.figures.filter((key) => !bits || !key.endsWith("val_loss")).map((key) => ({ key, name: FIGURES[key][0], number: true, figure: true, value: (run) => run.figure(key) })),
 ];
 
 /** Numbers by size, the rest as text with numbers in it; what is not there last, whichever way. */
@@ -56,7 +56,7 @@ function drawSeeds() {
   byId("seeds").hidden = !several.length;
   if (!several.length) return;
   const paths = optionPaths.filter((path) => path !== "seed");
-  const head = [...paths.map(short), "runs", figureName].map((name) => el("th", { scope: "col", class: "number" }, name));
+  const head = [...paths.map(short), "seeds", figureName].map((name) => el("th", { scope: "col", class: "number" }, name));
   const rows = data.groups.filter((group) => group.mean !== null).map((group) => {
     const spread = group.deviation === null ? "" : ` ± ${text(group.deviation, 4)}`;
     const values = paths.map((path) => text(optionOf(runs[group.runs[0]], path)));

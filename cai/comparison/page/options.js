@@ -1,4 +1,4 @@
-// Charts of what the options do: parallel coordinates, a map of two, and each by itself.
+// Charts of what the options do: parallel coordinates, a heatmap of two, and each by itself.
 
 const LEVELS = 12; // an option of more values is cut into ranges
 const RANGES = 8;
@@ -149,13 +149,13 @@ function labelParallel(plot, scales, [low, high]) {
 }
 
 /** The mean of the ranked figure for each pair of values of two options. */
-function drawMap() {
-  byId("map").hidden = optionPaths.length < 2;
+function drawHeatmap() {
+  byId("heatmap").hidden = optionPaths.length < 2;
   if (optionPaths.length < 2) return;
   const [first, second] = strongest;
-  const across = state.mapx ?? (state.mapy === first ? second : first), up = state.mapy ?? (across === second ? first : second);
-  document.querySelector("[data-state=mapx]").value = across;
-  document.querySelector("[data-state=mapy]").value = up;
+  const across = state.heatx ?? (state.heaty === first ? second : first), up = state.heaty ?? (across === second ? first : second);
+  document.querySelector("[data-state=heatx]").value = across;
+  document.querySelector("[data-state=heaty]").value = up;
   const rows = groupsBy(up), columns = groupsBy(across);
   const cells = { x: [], y: [], mean: [], text: [], count: [], deviation: [], ink: [] };
   for (const column of columns) for (const row of rows) {
@@ -170,17 +170,17 @@ function drawMap() {
   cells.color = cells.mean.map((mean) => onScale(share(mean)));
   cells.ink = cells.mean.map((mean) => (dark.matches === share(mean) < 0.55 ? "#000000" : "#ffffff"));
   const source = new Bokeh.ColumnDataSource({ data: cells });
-  const plot = figure("map-chart", {
+  const plot = figure("heatmap-chart", {
     x_range: columns.map((one) => one.level.label), y_range: rows.map((one) => one.level.label),
     x_axis_label: unmath(across), y_axis_label: unmath(up), tools: "save",
   });
   const tiles = plot.rect({ field: "x" }, { field: "y" }, 0.97, 0.95, { source, fill_color: { field: "color" }, line_color: null });
-  if (cells.x.length <= CELLS && columns.length * 46 < byId("map-chart").clientWidth) {
+  if (cells.x.length <= CELLS && columns.length * 46 < byId("heatmap-chart").clientWidth) {
     plot.text({ field: "x" }, { field: "y" }, { field: "text" }, {
       source, text_align: "center", text_baseline: "middle", text_color: { field: "ink" }, text_font_size: "12px", text_font: FONT,
     });
   }
-  if (columns.length * 70 > byId("map-chart").clientWidth) plot.xaxis.major_label_orientation = 0.8;
+  if (columns.length * 70 > byId("heatmap-chart").clientWidth) plot.xaxis.major_label_orientation = 0.8;
   plot.xgrid.visible = plot.ygrid.visible = false;
   plot.add_tools(new Bokeh.HoverTool({
     renderers: [tiles],
@@ -189,9 +189,9 @@ function drawMap() {
       ["deviation", at("count") > 1 ? text(at("deviation"), 4) : "–"], ["runs", String(at("count"))],
     ]),
   }));
-  show(plot, "map-chart");
+  show(plot, "heatmap-chart");
   const others = cells.count.some((count) => count > 1) ? " A cell is the mean over all runs that have both values." : "";
-  byId("map-note").textContent = `${dark.matches ? "Bright" : "Dark"} is better (lower).${others}${across === up ? " Choose two options." : ""}`;
+  byId("heatmap-note").textContent = `${dark.matches ? "Bright" : "Dark"} is better (lower).${others}${across === up ? " Choose two options." : ""}`;
 }
 
 const EFFECTS = 24;

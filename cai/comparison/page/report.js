@@ -54,7 +54,7 @@ const REDRAWN = {
   curves: [drawCurves, ["x", "y", "show", "smooth", "logx", "logy", "late", "color", "hide", "mark"]],
   list: [drawRunList, ["color", "hide", "mark"]],
   parallel: [drawParallel, ["color", "hide", "mark"]],
-  map: [drawMap, ["mapx", "mapy"]],
+  heatmap: [drawHeatmap, ["heatx", "heaty"]],
   effects: [drawEffects, ["mark"]],
   table: [drawTable, ["sort", "desc", "mark"]],
   samples: [drawSamples, ["left", "right"]],
@@ -64,7 +64,7 @@ const hasOptions = optionPaths.length > 0 && measured.length > 0;
 
 function draw(keys = null) {
   for (const [name, [redraw, concerns]] of Object.entries(REDRAWN)) {
-    if (!hasOptions && ["parallel", "map", "effects"].includes(name)) continue;
+    if (!hasOptions && ["parallel", "heatmap", "effects"].includes(name)) continue;
     if (keys === null || concerns.some((key) => keys.includes(key))) redraw();
   }
 }
@@ -88,7 +88,7 @@ function prepare() {
   choices("y", [["loss", "loss"], ["bits_per_byte", "bits per byte"]].filter(([key]) => Object.values(TAGS[key]).some(has) || key === "loss"));
   choices("show", [["val", "validation"], ["train", "training"], ["both", "both"]]);
   choices("color", [["rank", runs.length > FEW.length ? "by rank" : "by run"], ...optionPaths.map((path) => [path, `by ${short(path)}`])]);
-  for (const key of ["mapx", "mapy"]) choices(key, optionPaths.map((path) => [path, path]));
+  for (const key of ["heatx", "heaty"]) choices(key, optionPaths.map((path) => [path, path]));
   for (const key of ["a", "b"]) fillRuns(document.querySelector(`[data-state=${key}]`));
   if (!has("val/loss") && has("train/loss")) byDefault.show = "train";
   document.body.addEventListener("input", (event) => {
@@ -124,7 +124,7 @@ function sayAbove() {
   byId("options-none").hidden = hasOptions;
   if (optionPaths.length) byId("options-none").textContent = `No run has a ${figureName} yet.`;
   const left = measured.length - averaged.length;
-  byId("options-note").textContent = left ? `Means are over the ${averaged.length} runs that have finished.` : "";
+  byId("options-note").textContent = left ? `Means are over the ${averaged.length} runs that have finished, of a seed that was run again the newest.` : "";
 }
 
 prepare();

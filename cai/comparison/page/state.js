@@ -22,16 +22,17 @@ runs.forEach((run, index) => {
 const ranking = data.ranking.map((index) => runs[index]);
 ranking.forEach((run, place) => (run.place = place));
 const best = data.best === null ? null : runs[data.best];
-/** Runs that are over in the way they should be: only these are averaged, if there are any. */
 const measured = runs.filter((run) => run.ranked !== null);
-const finished = measured.filter((run) => run.status === "finished");
+/** Runs that are over in the way they should be: only these are averaged, if there are any. Of a seed that was run again the newest. */
+const counted = new Set(data.groups.flatMap((group) => group.counted));
+const finished = measured.filter((run) => run.status === "finished" && counted.has(run.index));
 
 const bits = data.rank.includes("bits");
 const varied = data.options.varied;
 const optionPaths = data.options.differing;
 const byDefault = {
   x: "step", y: bits ? "bits_per_byte" : "loss", show: "val", smooth: 0, logx: false, logy: false, late: false,
-  color: "rank", hide: [], mark: null, mapx: null, mapy: null,
+  color: "rank", hide: [], mark: null, heatx: null, heaty: null,
   left: ranking[0]?.index ?? 0, right: ranking[1]?.index ?? 0, a: ranking[0]?.index ?? 0, b: ranking[1]?.index ?? 0,
   every: false, sort: null, desc: false,
 };
@@ -53,7 +54,7 @@ function readAddress() {
   if (!known(state.y, TAGS)) state.y = byDefault.y;
   if (!known(state.x, AXES)) state.x = "step";
   if (!["val", "train", "both"].includes(state.show)) state.show = byDefault.show;
-  for (const key of ["mapx", "mapy"]) if (!optionPaths.includes(state[key])) state[key] = null;
+  for (const key of ["heatx", "heaty"]) if (!optionPaths.includes(state[key])) state[key] = null;
   if (state.color !== "rank" && !optionPaths.includes(state.color)) state.color = "rank";
 }
 
@@ -118,9 +119,9 @@ function onScale(share) {
 function coloring() {
   if (state.color === "rank" && runs.length <= FEW.length) return (run) => FEW[run.place];
   if (state.color === "rank") return (run) => onScale(run.place / Math.max(1, runs.length - 1));
-  const scale = scaleOf(state.color);
-  if (scale.numeric) return (run) => onScale(scale.place(optionOf(run, state.color)));
-  return (run) => FEW[scale.values.indexOf(optionOf(run, state.color)) % FEW.length];
+  const scale = scaleOf(state.color), absent = styled("absent");
+  const colored = (value) => (scale.numeric ? onScale(scale.place(value)) : FEW[scale.values.indexOf(value) % FEW.length]);
+  return (run) => (optionOf(run, state.color) === null ? absent : colored(optionOf(run, state.color)));
 }
 
 /** A colour of the page's style. */

@@ -37,21 +37,21 @@ PLAIN_FONT = "DejaVu Sans"
 """Comes with matplotlib."""
 
 
-class FiguresUnavailable(CaiError):
-    """The library that draws figures is not installed."""
+class PlotsUnavailable(CaiError):
+    """The library that draws the curves is not installed."""
 
     exit_code = 2
 
 
-def write_figures(comparison: Comparison, folder: Path) -> list[Path]:
+def write_plots(comparison: Comparison, folder: Path) -> list[Path]:
     """``curves.png`` and ``curves.svg`` in ``folder``, whose paths are returned.
 
-    Raises ``FiguresUnavailable``, ``OutputError``.
+    Raises ``PlotsUnavailable``, ``OutputError``.
     """
-    return [write_figure(comparison, folder / f"{NAME}.{kind}") for kind in ("png", "svg")]
+    return [write_plot(comparison, folder / f"{NAME}.{kind}") for kind in ("png", "svg")]
 
 
-def write_figure(comparison: Comparison, path: Path) -> Path:
+def write_plot(comparison: Comparison, path: Path) -> Path:
     """The loss curves as ``path``, a PNG or an SVG by its suffix; the same comparison gives the same bytes."""
     check_matplotlib()
     import matplotlib
@@ -69,9 +69,9 @@ def write_figure(comparison: Comparison, path: Path) -> Path:
 
 
 def check_matplotlib() -> None:
-    """Raise ``FiguresUnavailable`` if there is none."""
+    """Raise ``PlotsUnavailable`` if there is none."""
     if find_spec("matplotlib") is None:
-        raise FiguresUnavailable('PNG and SVG need matplotlib, which is not installed. Try: pip install "cai[plot]"')
+        raise PlotsUnavailable('PNG and SVG need matplotlib, which is not installed. Try: pip install "cai[plot]"')
 
 
 def draw(comparison: Comparison, labels: Mapping[RunRecord, str]) -> Figure:

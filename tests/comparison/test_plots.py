@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from cai.comparison import figures
-from cai.comparison.figures import FiguresUnavailable, draw, fonts_for, hangul_families, write_figures
+from cai.comparison import plots
 from cai.comparison.payload import best_first
+from cai.comparison.plots import PlotsUnavailable, draw, fonts_for, hangul_families, write_plots
 from cai.comparison.table import compare_runs
 from tests.comparison.made import made_comparison, made_run
 
@@ -18,7 +18,7 @@ def test_png_and_svg_are_written_and_come_out_the_same_again(tmp_path: Path) -> 
     comparison = made_comparison(tmp_path, 3)
     (tmp_path / "first").mkdir()
     (tmp_path / "second").mkdir()
-    first, second = write_figures(comparison, tmp_path / "first"), write_figures(comparison, tmp_path / "second")
+    first, second = write_plots(comparison, tmp_path / "first"), write_plots(comparison, tmp_path / "second")
     assert [path.name for path in first] == ["curves.png", "curves.svg"]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     assert first[0].read_bytes().startswith(b"\x89PNG")
@@ -47,7 +47,7 @@ def test_of_many_runs_the_best_are_named(tmp_path: Path) -> None:
 
 
 def test_runs_without_a_loss_give_a_figure_that_says_so(tmp_path: Path) -> None:
-    write_figures(compare_runs([made_run(tmp_path / "0", 0, status="waiting")]), tmp_path)
+    write_plots(compare_runs([made_run(tmp_path / "0", 0, status="waiting")]), tmp_path)
 
 
 def test_korean_names_are_drawn_in_a_font_that_has_them_or_not_at_all(
@@ -57,18 +57,18 @@ def test_korean_names_are_drawn_in_a_font_that_has_them_or_not_at_all(
         families, drawable = fonts_for(["깊이 4"])
         assert families == ["DejaVu Sans", hangul_families()[0]]
         assert drawable("깊이 4")
-    monkeypatch.setattr(figures, "hangul_families", list)
+    monkeypatch.setattr(plots, "hangul_families", list)
     families, drawable = fonts_for(["깊이 4"])
     assert families == ["DejaVu Sans"]
     assert not drawable("깊이 4")
     assert drawable("depth 4 ±")
-    write_figures(
+    write_plots(
         compare_runs([made_run(tmp_path / "깊이 4 $x$")]), tmp_path
     )  # a missing letter would be a warning, so an error
 
 
 def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "find_spec", lambda name: None)
-    with pytest.raises(FiguresUnavailable, match=r'not installed. Try: pip install "cai\[plot\]"'):
-        write_figures(made_comparison(tmp_path, 1), tmp_path)
+    monkeypatch.setattr(plots, "find_spec", lambda name: None)
+    with pytest.raises(PlotsUnavailable, match=r'not installed. Try: pip install "cai\[plot\]"'):
+        write_plots(made_comparison(tmp_path, 1), tmp_path)
     assert not list(tmp_path.glob("curves.*"))
