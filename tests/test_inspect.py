@@ -112,7 +112,7 @@ def test_on_a_terminal_tokens_are_coloured_unless_no_color_says_otherwise(
 def test_what_training_would_learn_is_learned_shown_and_found_again_by_it(
     scratch: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = said(capsys, *CONTACTS, "tokenizer.vocab_size=400")
+    text = said(capsys, *CONTACTS, "tokenizer=bpe", "tokenizer.vocab_size=400")
     assert "vocabulary  400 tokens" in text
     assert run_directories(Path("outputs")) == []
     monkeypatch.setattr("cai.tokenizer.bpe.BPEConfig.build", lambda *_: pytest.fail("learned again"))
@@ -122,7 +122,7 @@ def test_what_training_would_learn_is_learned_shown_and_found_again_by_it(
 
 
 def test_the_estimate_of_train_tokens_is_what_training_counts(scratch: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = said(capsys, *CONTACTS, "tokenizer.vocab_size=400", "model.n_embd=16", "model.n_head=2")
+    text = said(capsys, *CONTACTS, "tokenizer=bpe", "tokenizer.vocab_size=400", "model.n_embd=16", "model.n_head=2")
     row = text.partition("train tokens")[2].splitlines()[1].split()
     directory = train_tiny("trainer.max_steps=1")
     log = (directory / "train.log").read_text(encoding="utf-8")

@@ -179,15 +179,15 @@ def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(
 
 
 def test_a_sweep_that_is_asked_to_stop_begins_no_further_job(scratch: Path, whole: Path) -> None:
-    process = start("train", "-m", *STOPPED, "seed=1337,2,3", prepare=slow, arguments=("training",))
+    process = start("train", "hydra/launcher=basic", "-m", *STOPPED, "seed=1337,2,3", prepare=slow, arguments=("training",))
     wait_until(lambda: Path("reached").exists(), process)
     process.terminate()
     assert exit_code(process) == 143, printed()
     (job,) = run_directories(Path("outputs"))
     assert job.name.startswith("0_")
     assert read_run(job)["status"] == "interrupted"
-    assert re.findall(r"cai resume (\S+)", printed()) == [str(job)]
-    assert "interrupted; 1 of 3 jobs had begun, the others did not start" in printed()
+    assert re.findall(r"cai resume (\S+)", printed()) == [str(job), str(job.parent)]
+    assert "0 of 3 jobs finished, 1 interrupted, 2 waiting" in printed()
     assert main(["resume", str(job)]) == 0
     assert_equal_runs(job, whole)
 
@@ -238,7 +238,7 @@ def test_a_sweep_ends_even_if_a_library_wraps_the_wish_to_stop(scratch: Path, mo
             raise RuntimeError("of some library") from error
 
     monkeypatch.setattr("cai.train.learn_tokenizer", wraps)
-    assert main(["train", "-m", *STOPPED, "seed=1,2,3"]) == 143
+    assert main(["train", "hydra/launcher=basic", "-m", *STOPPED, "seed=1,2,3"]) == 143
     assert [path.name[:2] for path in run_directories(Path("outputs"))] == ["0_"]
 
 

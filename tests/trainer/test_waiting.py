@@ -56,6 +56,8 @@ class Readings:
 
 @pytest.fixture
 def readings(monkeypatch: pytest.MonkeyPatch) -> Readings:
+    # What is done for processors alone, whose results are there at once; the devices here only say that they queue.
+    monkeypatch.setattr("cai.model.decoder.places_that_count", lambda targets: slice(None))
     return Readings(monkeypatch)
 
 
