@@ -94,6 +94,8 @@ class Run:
         there = (self.directory / STATUS).exists()
         if there and self._resumes is None:
             raise RunError(f"{self.directory} must be empty, but holds a run. Nothing was changed.")
+        if (self.directory / LOG).is_symlink():  # of a stranger's run: what it points at is not the run's
+            raise RunError(f"{self.directory / LOG} must be a file of the run, but is a link. Remove it.")
         self._config = config
         self._begun = not there
         self._log_file: LogFile | None = None

@@ -14,6 +14,7 @@ from cai.errors import RunError
 log = logging.getLogger(__name__)
 
 CONFIG, STATUS, SWEEP, METRICS, SAMPLES = "config.yaml", "run.json", "sweep.json", "metrics.jsonl", "samples.md"
+LOCK = ".lock"
 
 
 def read_run(directory: Path) -> dict[str, Any]:
@@ -39,7 +40,9 @@ def read_facts(directory: Path) -> dict[str, Any]:
 
 
 def is_locked(directory: Path) -> bool:
-    """Whether some process is writing a run in ``directory``."""
+    """Whether some process is writing a run in ``directory``. Looking leaves nothing there."""
+    if not (directory / LOCK).exists():
+        return False
     lock = lock_of(directory)
     try:
         with lock.acquire(timeout=0):
@@ -80,4 +83,4 @@ def find_run(name: str, output_dir: Path, checkpoint: str | None = "last") -> Pa
 
 def lock_of(directory: Path) -> FileLock:
     """The lock that whoever writes a run holds."""
-    return FileLock(directory / ".lock")
+    return FileLock(directory / LOCK)

@@ -245,3 +245,21 @@ def test_the_data_of_an_older_run_are_told_by_their_token_files(tmp_path: Path) 
             run.confirm_data("c", "t", tokens="other", ids="i")
         run.confirm_data("c", "t", tokens="s", ids="i")
         assert run.facts["fingerprints"]["ids"] == "i"
+
+
+def test_a_log_that_is_a_link_is_refused_and_what_it_points_at_left_alone(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    with Run(tmp_path / "a", CONFIG):
+        pass
+    (tmp_path / "a" / "train.log").unlink()
+    (tmp_path / "a" / "train.log").symlink_to(mine)
+    before = (tmp_path / "a" / "run.json").read_bytes()
+    with pytest.raises(RunError, match="must be a file of the run, but is a link"):
+        Run(tmp_path / "a", CONFIG, resumes=NOTES)
+    assert (mine.read_text(), (tmp_path / "a" / "run.json").read_bytes()) == ("mine", before)
+
+
+def test_to_look_whether_a_run_is_locked_leaves_nothing_there(tmp_path: Path) -> None:
+    assert not is_locked(tmp_path)
+    assert list(tmp_path.iterdir()) == []

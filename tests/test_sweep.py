@@ -207,6 +207,21 @@ def test_when_every_job_fails_all_are_recorded(trained: Callable[..., list[int]]
     assert [read_run(job)["status"] for job in run_directories(Path("outputs"))] == ["failed", "failed"]
 
 
+def test_fail_fast_begins_no_other_job_under_hydras_own_launcher_either(
+    trained: Callable[..., list[int]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(config: TrainConfig) -> None:
+        if config.seed == 2:
+            raise ValueError("붐")
+
+    began = trained(work)
+    assert main(["train", HERE, "sweep.fail_fast=true", "-m", "seed=1,2,3"]) == 1
+    assert began == [1, 2]
+    said = capsys.readouterr()
+    assert "1 of 3 jobs finished, 1 failed, 1 waiting" in said.out
+    assert "Traceback" not in said.out + said.err
+
+
 def test_ctrl_c_ends_the_sweep_and_keeps_what_is_done(trained: Callable[..., list[int]]) -> None:
     def work(config: TrainConfig) -> None:
         if config.seed == 2:
