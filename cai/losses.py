@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cai.errors import RunError
-from cai.recorder import METRICS
+from cai.runs import METRICS
 
 LOSSES = ("train/loss", "val/loss")
 

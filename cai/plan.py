@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from cai.columns import duration
 from cai.config.roots import TrainConfig
 from cai.data.report import describe_report
 from cai.model.base import ModelConfig
@@ -59,7 +60,7 @@ def describe_plan(config: TrainConfig, trainer: Trainer, gate: TokenizerReport, 
             f" ({config.trainer.batch_size} x {config.model.block_size}) = {epochs:.2f} epochs",
         ),
         ("device", f"{device.type}, {device.precision} ({device.reason})"),
-        ("time", f"about {format_duration(seconds)} (measured on two trial passes)"),
+        ("time", f"about {duration(seconds)} (measured on two trial passes)"),
     ]
     if device.type == "cuda" and not device.peak_flops:
         gpu = torch.cuda.get_device_name()
@@ -174,13 +175,3 @@ def _warnings(config: TrainConfig, shards: Shards, trainer: Trainer) -> list[str
         share = shards.val.unknown / shards.val.tokens
         found.append(f"{share:.2%} of the validation text is outside the alphabet of the train text and became <unk>.")
     return found
-
-
-def format_duration(seconds: float) -> str:
-    """``48 s``, ``3 min 20 s``, ``2 h 05 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

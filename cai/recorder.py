@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from cai.errors import OutputError, RunError
 from cai.files import sync, told
+from cai.runs import METRICS, SAMPLES
 from cai.tensorboard import BEST, Look, Scalar, add_look, introduce
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-METRICS, SAMPLES, EVENTS = "metrics.jsonl", "samples.md", "events.out.tfevents.*"
+EVENTS = "events.out.tfevents.*"
 EVALUATION = ".eval"
 """How the name of an event file ends that ``cai evaluate`` writes."""
 

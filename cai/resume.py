@@ -21,10 +21,9 @@ from cai.overrides import Arguments, named_run
 from cai.recorded import as_recorded, compare_surroundings
 from cai.recorder import newest_step
 from cai.run import Run
-from cai.runs import CONFIG, STATUS, find_run, read_run
+from cai.runs import CONFIG, STATUS, SWEEP, find_run, read_run
 from cai.signals import listening
 from cai.summary import describe_end, describe_finished
-from cai.sweeps import SWEEP
 from cai.train import check_surroundings, exit_code_of, train
 from cai.trainer.folder import CheckpointFolder
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,22 @@ def find_run(name: str, output_dir: Path, checkpoint: str | None = "last") -> Pa
             " Start with: cai train"
         )
     return max(started, key=lambda directory: started[directory])
+
+
+@contextmanager
+def alone(directory: Path, what: str) -> Iterator[None]:
+    """Inside, nobody else works on ``what`` in ``directory``: a sweep, a study. Raises ``RunError`` if somebody does."""
+    lock = lock_of(directory)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(
+            f"{directory} must be free, but another process is at work on that {what}. Wait until it has ended, or stop it."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def lock_of(directory: Path) -> FileLock:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import gc
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from filelock import Timeout
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
@@ -23,7 +21,7 @@ from cai.interruption import Interrupted, advise, is_interruption, requested
 from cai.job import run_job
 from cai.jobs import run_jobs, threads_for
 from cai.overrides import Arguments, job_folder, parse_arguments
-from cai.runs import CONFIG, lock_of
+from cai.runs import CONFIG, alone
 from cai.summary import describe_failure, describe_sweep, resume_command
 from cai.sweeps import DONE, Sweep, SweepJob
 from cai.train import check_surroundings
@@ -92,7 +90,7 @@ def start_sweep(session: HydraSession, jobs: Sequence[Job[TrainConfig]], directo
     Sweep(directory, tuple(session.arguments.typed), tuple(listed), config_dir=session.arguments.config_dir).save()
     trust = session.arguments.trust().split()
     task = SweepTask(directory, tuple(trust), jobs[0].config.sweep.fail_fast)
-    with _alone(directory):
+    with alone(directory, "sweep"):
         return _ended(directory, trust, lambda: session.sweep(task, directory))
 
 
@@ -118,7 +116,7 @@ def resume_sweep(directory: Path, arguments: Arguments) -> int:
     check_surroundings(configs)
     log.info("%d of %d jobs are to be done", len(pending), len(sweep.jobs))
     words = [*arguments.typed, *arguments.trust().split()]
-    with _alone(directory):
+    with alone(directory, "sweep"):
         fail_fast = bool(configs) and configs[0].sweep.fail_fast
         return _ended(directory, arguments.trust().split(), lambda: run_jobs(sweep, pending, words, fail_fast=fail_fast))
 
@@ -141,17 +139,3 @@ def _ended(directory: Path, trust: Sequence[str], run: Callable[[], None]) -> in
     sweep = Sweep.load(directory)
     log.info(describe_sweep(sweep, trusted))
     return code or int(any(sweep.status(number) not in DONE for number in range(len(sweep.jobs))))
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Raises ``RunError`` if another process is at work on this sweep."""
-    lock = lock_of(directory)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunError(f"{directory} must be free, but another process is at work on that sweep.") from None
-    try:
-        yield
-    finally:
-        lock.release()

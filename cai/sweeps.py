@@ -12,9 +12,7 @@ from cai.config.base import Config
 from cai.config.saved import FORMAT, config_of
 from cai.errors import RunError
 from cai.files import write_whole
-from cai.runs import STATUS, read_run
-
-SWEEP = "sweep.json"
+from cai.runs import STATUS, SWEEP, read_run
 
 DONE = frozenset({"finished", "pruned"})
 """How a job ends that is not to be run again."""

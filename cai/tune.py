@@ -17,15 +17,17 @@ from cai.composition import HydraSession
 from cai.config.roots import TrainConfig
 from cai.config.saved import to_tree
 from cai.errors import ConfigError
+from cai.files import told
 from cai.interruption import advise
 from cai.jobs import threads_for
 from cai.overrides import Arguments, parse_arguments
+from cai.runs import SWEEP, alone
 from cai.signals import listening
-from cai.sweeps import SWEEP, Sweep
+from cai.sweeps import Sweep
 from cai.train import check_surroundings
 from cai.tune_space import Search, key_of, read_search
 from cai.tune_trials import Trials
-from cai.tuning.folder import BEST, Question, alone, begin
+from cai.tuning.folder import BEST, Question, begin
 from cai.tuning.report import command, describe_study
 from cai.tuning.study import Outcome, Study, need_optuna
 
@@ -41,7 +43,9 @@ def main(words: Sequence[str]) -> int:
         check_surroundings([search.base.of_a_run()])
         directory, question = the_study(search)
         advise(command("tune", words))
-        with alone(directory):
+        with told(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+        with alone(directory, "study"):
             there = begin(directory, question)
             log.info("%s the study %s", "going on with" if there else "beginning", directory)
             return tune(search, directory, arguments)

@@ -15,10 +15,10 @@ import pytest
 from cai.config.saved import FORMAT
 from cai.config.tuning import METRICS, TuneOptions
 from cai.errors import ConfigError, RunError
-from cai.runs import lock_of
+from cai.runs import alone, lock_of
 from cai.tuning import folder
 from cai.tuning.curve import Curve
-from cai.tuning.folder import Question, alone, begin, link_best, mark_pruned
+from cai.tuning.folder import Question, begin, link_best, mark_pruned
 from cai.tuning.report import describe_study, in_order
 from cai.tuning.space import Choice, Dimension, Real, Space, Steps, Whole, interval, points_of, rounded, steps
 from cai.tuning.study import Outcome, Point, Study
@@ -318,12 +318,12 @@ def test_the_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 
 def test_only_one_works_on_a_study(tmp_path: Path) -> None:
     with (
-        alone(tmp_path / "new" / "study"),
+        alone(tmp_path, "study"),
         pytest.raises(RunError, match="another process is at work on that study"),
-        alone(tmp_path / "new" / "study"),
+        alone(tmp_path, "study"),
     ):
         raise AssertionError
-    with alone(tmp_path / "new" / "study"):
+    with alone(tmp_path, "study"):
         pass
 
 

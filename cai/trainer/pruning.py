@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from cai.runs import METRICS, SWEEP
+
 log = logging.getLogger(__name__)
 
-METRICS: Final = "metrics.jsonl"
-SWEEP: Final = "sweep.json"
 
 TAG: Final = "val/bits_per_byte"
 """What jobs are compared by: the one loss that means the same whatever the tokenizer."""

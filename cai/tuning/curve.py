@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
-METRICS: Final = "metrics.jsonl"
-"""As ``cai.recorder`` names it."""
+from cai.runs import METRICS
 
 
 class Curve:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +15,7 @@ from filelock import Timeout
 from cai.comparison.options import flatten_tree
 from cai.config.saved import FORMAT, upgrade
 from cai.errors import ConfigError, RunError
-from cai.files import told, write_whole
+from cai.files import write_whole
 from cai.runs import STATUS, lock_of, read_facts
 
 QUESTION: Final = "tune.json"
@@ -88,22 +87,6 @@ def begin(directory: Path, question: Question) -> bool:
         raise RunError(f"{directory} must be a study or empty, but holds something else. Try tune.study=<name>.")
     question.save(directory)
     return False
-
-
-@contextmanager
-def alone(directory: Path) -> Iterator[None]:
-    """Inside, nobody else works on this study. Raises ``RunError`` if somebody does."""
-    with told(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-    lock = lock_of(directory)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunError(f"{directory} must be free, but another process is at work on that study.") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def link_best(directory: Path, folder: str) -> Path:
