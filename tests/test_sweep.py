@@ -235,6 +235,18 @@ def test_ctrl_c_ends_the_sweep_and_keeps_what_is_done(trained: Callable[..., lis
     assert len(json.loads(listing.read_text(encoding="utf-8"))["jobs"]) == 3
 
 
+def test_a_mistake_is_told_when_nothing_is_left_to_be_done_too(
+    trained: Callable[..., list[int]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(lambda config: None)
+    assert main(["train", HERE, "-m", "seed=1,2"]) == 0
+    (sweep,) = Path("outputs/run").iterdir()
+    assert main(["resume", str(sweep), "optimizer.lr=1.0"]) == 2
+    assert "`optimizer.lr` must stay" in capsys.readouterr().err
+    assert main(["resume", str(sweep), "sweep.retry=false"]) == 0
+    assert "sweep.retry=false changes nothing, as no job is to be done" in capsys.readouterr().out
+
+
 def test_two_sweeps_of_the_same_second_do_not_share_a_directory(trained: Callable[..., list[int]]) -> None:
     trained(lambda config: None)
     for _ in range(2):
