@@ -111,7 +111,7 @@ def resume_sweep(directory: Path, arguments: Arguments) -> int:
         if status != "failed" or config.sweep.retry:
             pending.append(number)
             configs.append(config)
-    if not pending and arguments.typed:  # a mistake is one, whether there is something to be done or not
+    if sweep.jobs and not pending and arguments.typed:  # a mistake is one, whether there is something to be done or not
         change(sweep.config(0, TrainConfig, arguments.trusted), arguments, refusals_on_resuming)
         log.info("note: %s changes nothing, as no job is to be done", " ".join(arguments.typed))
     if busy := [sweep.jobs[number].folder for number in pending if sweep.status(number) == "running"]:
