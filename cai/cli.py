@@ -21,6 +21,7 @@ VERBS = {
     "list": "runs and sweeps with their status, size and best value; clean=true deletes what failed or is unused",
     "board": "TensorBoard over the outputs: curves, samples, hyperparameters",
     "tune": "search over options with Optuna: every trial an ordinary run, bad ones pruned, to be gone on with at any time",
+    "export": "a trained run for other programs: Hugging Face, ONNX, llama.cpp and more, compared with the original",
     "prepare": "tokenizer and token shards alone, with a report; train finds them in the cache",
     "inspect": "look at a tokenizer (figures, a text's tokens; -m compares) or at data (documents, tokens, rows)",
 }

@@ -12,6 +12,7 @@ from cai.config.base import Config
 from cai.config.board import BoardConfig
 from cai.config.comparison import CompareConfig
 from cai.config.evaluation import EvaluateConfig
+from cai.config.exporting import ExportConfig
 from cai.config.inspection import InspectConfig, InspectDataConfig
 from cai.config.listing import ListConfig
 from cai.config.tuning import ANSWERS, TuneOptions
@@ -139,6 +140,7 @@ ROOTS: dict[str, type[Config]] = {
     "train": TrainConfig,
     "generate": GenerateConfig,
     "evaluate": EvaluateConfig,
+    "export": ExportConfig,
     "compare": CompareConfig,
     "list": ListConfig,
     "board": BoardConfig,

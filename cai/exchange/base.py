@@ -1,0 +1,120 @@
+"""What an export is made of, and what every format offers."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from cai.errors import ConfigError, RunError
+from cai.trained import TrainedRun
+
+EXPORT = "export.json"
+"""In the folder of an export: its format, and the run that it was made of."""
+
+FORMATS = {
+    "safetensors": "weights, config and tokenizer, for CAI itself or a few lines of PyTorch",
+    "huggingface": "a folder that transformers loads offline",
+    "onnx": "graphs for ONNX Runtime, with and without a cache",
+    "torch_export": "a .pt2 program of torch.export",
+    "torchscript": "a traced program for libtorch; deprecated by PyTorch in favour of torch.export",
+    "gguf": "one file for llama.cpp",
+}
+"""``to=`` → what it is; each a module ``cai.exchange.<name>`` that is a ``Format``."""
+
+PRECISIONS: dict[str, torch.dtype | None] = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "q8_0": None,
+}
+"""``precision=`` → the type of the weights, where PyTorch has one."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported: a run's model on the CPU in fp32, and where it came from."""
+
+    directory: Path
+    checkpoint: str
+    trained: TrainedRun
+    facts: Mapping[str, Any]
+    """The run's ``run.json``."""
+
+    @property
+    def block_size(self) -> int:
+        """How many tokens the model sees at once."""
+        return self.trained.config.model.block_size
+
+
+class Reopened(ABC):
+    """An export, opened again by the program it is for."""
+
+    by: str
+    """That program and its version, as ``transformers 5.24.0``."""
+
+    def encode(self, text: str) -> list[int] | None:
+        """The ids of ordinary text; ``None`` if the export has no tokenizer of its own."""
+        return None
+
+    @abstractmethod
+    def logits(self, ids: Sequence[int]) -> Tensor:
+        """``(T, V)`` in fp32 of one sequence."""
+
+    def greedy(self, ids: Sequence[int], count: int) -> list[int]:
+        """The ``count`` most probable next tokens, one after the other, end-of-text or not. A format with a cache uses it."""
+        written: list[int] = []
+        for _ in range(count):
+            written.append(int(self.logits([*ids, *written])[-1].argmax()))
+        return written
+
+
+class Format(Protocol):
+    """What a module of a format has."""
+
+    PRECISIONS: tuple[str, ...]
+    """Those of the weights that it can hold, the default first."""
+
+    def refuse(self, source: Source) -> None:
+        """Raise ``ConfigError`` if this model or tokenizer cannot be said in the format, with the option that could be
+        changed, or if a package is missing that writing needs. Before anything is written."""
+
+    def write(self, source: Source, folder: Path, precision: str) -> None:
+        """The export into an empty ``folder``."""
+
+    def reopen(self, folder: Path) -> Reopened:
+        """Open what ``write`` wrote."""
+
+
+def format_of(name: str) -> Format:
+    """The module of a format. Imports no package that is not installed with CAI itself."""
+    module: Format = import_module(f"cai.exchange.{name}")  # type: ignore[assignment]
+    return module
+
+
+def needs_package(package: str, extra: str, purpose: str) -> None:
+    """Raise ``ConfigError`` naming the extra if ``package`` is not installed."""
+    try:
+        import_module(package)
+    except ImportError as error:
+        raise ConfigError(
+            f"{purpose} needs the package {package}, but it cannot be imported ({error})."
+            f' Install it: pip install "cai[{extra}]"'
+        ) from None
+
+
+def read_export(folder: Path) -> dict[str, Any]:
+    """``export.json``. Raises ``RunError`` if there is none that can be read."""
+    try:
+        facts: dict[str, Any] = json.loads((folder / EXPORT).read_text(encoding="utf-8"))
+        _ = facts["to"], facts["step"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{folder} must be an export of CAI's, but its {EXPORT} cannot be read ({error!r}).") from error
+    return facts

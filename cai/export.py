@@ -1,0 +1,107 @@
+"""``cai export``: a run → a folder that other programs read, compared with the original before it is there."""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # before PyTorch is imported, which reads an environment variable that the program sets
+    from cai.cli import run_verb
+
+    raise SystemExit(run_verb("export"))
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from cai.composition import HydraSession
+from cai.config.exporting import ExportConfig
+from cai.config.saved import save_config
+from cai.device import DeviceConfig
+from cai.errors import ConfigError, OutputError, RunError
+from cai.exchange.base import EXPORT, Format, Source, format_of
+from cai.exchange.check import Difference, difference
+from cai.files import told, write_whole
+from cai.overrides import parse_arguments, refuse_sweep
+from cai.run import TOKENIZER
+from cai.runs import CONFIG, find_run, read_facts
+from cai.trained import load_trained
+
+PLAIN_CPU = DeviceConfig(
+    type="cpu", precision="fp32", compile=False, compile_optimizer=False, threads=0, deterministic=True
+)
+"""Where the original is computed: every format is compared in fp32."""
+
+
+def main(words: Sequence[str]) -> int:
+    """The ``export`` verb. Returns the exit code."""
+    arguments = parse_arguments(words)
+    refuse_sweep(arguments, "export")
+    with HydraSession("export", arguments) as session:
+        config = session.jobs(ExportConfig)[0].config
+    form = format_of(config.to)
+    if config.precision not in form.PRECISIONS:
+        raise ConfigError(
+            f"`precision` must be one of {', '.join(form.PRECISIONS)} with to={config.to}, but is {config.precision}."
+        )
+    directory = find_run(config.run, Path(config.output_dir).expanduser(), config.checkpoint)
+    target = folder_of(config, directory)
+    trained = load_trained(directory, config.checkpoint, PLAIN_CPU.build(), arguments.trusted)
+    source = Source(directory, config.checkpoint, trained, read_facts(directory))
+    form.refuse(source)
+    with new_folder(target) as folder:
+        found = export(source, form, folder, config.precision)
+        note(folder, source, config, found)
+    print(f"{directory}, {config.checkpoint} (step {trained.step:,})\ncompared  {found}\nwritten   {target}")
+    return 0
+
+
+def folder_of(config: ExportConfig, directory: Path) -> Path:
+    """Where the export goes. Raises ``OutputError`` if something is there."""
+    name = "_".join([config.to, *[config.precision] * (config.precision != "float32")])
+    if config.checkpoint != "best":
+        name += f"_{config.checkpoint.replace(':', '_')}"
+    folder = directory / "exports" / name if config.out is None else Path(config.out).expanduser()
+    if folder.exists():
+        raise OutputError(f"out must be a new folder, but {folder} is there. Remove it, or give another: out=...")
+    return folder
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder to write to, which is ``target`` when the block ends well and gone when it does not."""
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    with told(target):
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        try:
+            yield unfinished
+            unfinished.rename(target)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def export(source: Source, form: Format, folder: Path, precision: str) -> Difference:
+    """Write ``source`` to ``folder``, and compare. Raises ``RunError`` if what is read there is another model."""
+    save_config(source.trained.config, folder / CONFIG)
+    source.trained.tokenizer.save(folder / TOKENIZER)
+    form.write(source, folder, precision)
+    try:
+        found = difference(source, form.reopen(folder))
+    except ValueError as error:
+        raise RunError(f"the export must be the same model, but {error}. Nothing was kept.") from error
+    if not found.within(precision):
+        raise RunError(f"the export must be the same model, but is not: {found}. Nothing was kept.")
+    return found
+
+
+def note(folder: Path, source: Source, config: ExportConfig, found: Difference) -> None:
+    """``export.json``: what this is, and of which run."""
+    facts = {
+        "to": config.to,
+        "precision": config.precision,
+        "run": source.directory.name,
+        "checkpoint": source.checkpoint,
+        "step": source.trained.step,
+        "compared": {**found._asdict()},
+    }
+    write_whole(folder / EXPORT, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
