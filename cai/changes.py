@@ -97,7 +97,12 @@ def refusals_on_resuming(changes: Changes, saved: TrainConfig) -> list[str]:
 
 def may_move(path: str) -> bool:
     """Whether an option says where things are or what computes, not what is computed."""
-    return path == "output_dir" or path.startswith("device.") or path.endswith(".path")
+    return is_place(path) or path.startswith("device.")
+
+
+def is_place(path: str) -> bool:
+    """Whether an option says where something lies, which must be the same wherever that is."""
+    return path in ("output_dir", "trainer.init_from") or path.endswith(".path")
 
 
 def costs(changes: Changes) -> list[str]:

@@ -29,7 +29,7 @@ from yaml import YAMLError
 
 from cai.config.base import Config
 from cai.config.validate import Validation, leaf_paths
-from cai.errors import ConfigError
+from cai.errors import ConfigError, DataError, RunError
 from cai.grammar import check_hydra_overrides, expand, read_overrides
 from cai.overrides import Arguments, parse_arguments, quote, refuse_sweep
 from cai.resources import conf_folder
@@ -135,14 +135,16 @@ class HydraSession(AbstractContextManager["HydraSession"]):
         validation = Validation(trusted=self.arguments.trusted, known_paths=known)
         config = validation.build(values, root_class)
         self.problems += [p for p in validation.problems if not any(p.startswith(f"`{group}.") for group in unusable)]
-        return config if len(self.problems) == before else None
+        if config is None or len(self.problems) > before:
+            return None
+        try:
+            return config.settled(self.arguments.trusted)
+        except (ConfigError, RunError, DataError) as error:
+            self.problems += str(error).splitlines()
+            return None
 
     def _is_group(self, override: Override) -> bool:
         return "." not in override.key_or_group and override.key_or_group in self._groups
-
-    def _package(self, override: Override) -> str:
-        """Where in the tree a choice is added, if not at its group's own place: ``+data@data.sources.a=text``."""
-        return f"@{override.package}" if override.package else ""
 
     def _choices(self, overrides: list[Override]) -> tuple[tuple[str, ...], set[str]]:
         """The group choices that exist, as text; and the groups whose choice does not, each noted as a problem."""
@@ -155,7 +157,7 @@ class HydraSession(AbstractContextManager["HydraSession"]):
             if override.is_delete():
                 good.append(f"~{group}")  # validation says so if the group is needed
             elif choice in options:
-                package = self._package(override)
+                package = f"@{override.package}" if override.package else ""  # as in +data@data.sources.a=text
                 good.append(f"{'+' if package else ''}{group}{package}={choice}")
             else:
                 close = did_you_mean(str(choice), options)

@@ -27,6 +27,8 @@ from cai.errors import DataError
 from cai.evaluation.answering import cases_of, evaluate_answers, longer_than_window
 from cai.evaluation.likelihood import Likelihood, likelihood
 from cai.evaluation.report import Answers, Evaluation, add_to_tensorboard, refuse_existing, write_page
+from cai.exchange.base import read_export
+from cai.exchange.reading import is_export
 from cai.interruption import deferred
 from cai.model.base import IGNORE_INDEX
 from cai.overrides import parse_arguments, refuse_sweep
@@ -59,12 +61,12 @@ def main(words: Sequence[str]) -> int:
         evaluation, data = evaluate_data(config, directory, trained, device)
     else:
         evaluation, data = evaluate_file(config, cases, trained)
-    print(f"{directory}, {config.checkpoint} (step {trained.step:,})\n{evaluation.table()}")
+    print(f"{directory}, {trained.checkpoint} (step {trained.step:,})\n{evaluation.table()}")
     if config.answers and evaluation.answers is None:
         print("\nno answers: this data has no questions")
     facts = {
         "run": str(directory),
-        "checkpoint": config.checkpoint,
+        "checkpoint": trained.checkpoint,
         "step": trained.step,
         "data": data,
         "device": {"type": device.type, "precision": device.precision, "threads": torch.get_num_threads()},
@@ -113,7 +115,8 @@ def evaluate_data(config: EvaluateConfig, directory: Path, trained: TrainedRun, 
 
 def warn_of_other_data(directory: Path, shards: Shards) -> None:
     """Say so if what is called the run's own data is not what it was trained on."""
-    before = read_facts(directory).get("fingerprints", {}).get("ids", shards.content)
+    facts = read_export(directory) if is_export(directory) else read_facts(directory)
+    before = facts.get("fingerprints", {}).get("ids", shards.content)
     if before != shards.content:
         say(
             f"warning: the run's data are others now (token ids {shards.content}, in training {before}): it may have been"
@@ -142,7 +145,9 @@ def keep(evaluation: Evaluation, facts: Facts, config: EvaluateConfig, directory
     prefix = "/".join(["eval", *series_of(config)])
     with listening(), deferred(then_raise=False):  # a signal meanwhile finds nothing left to stop
         path = write_page(directory, config.out, evaluation.page(facts))
-        hindrance = add_to_tensorboard(directory, evaluation.figures(), facts["step"], prefix)
+        hindrance: str | None = "an export has no curves"
+        if not is_export(directory):
+            hindrance = add_to_tensorboard(directory, evaluation.figures(), facts["step"], prefix)
     curves = f"not added: {hindrance}" if hindrance else f"{prefix}/... at step {facts['step']:,}"
     print(f"\nwritten      {path}\nTensorBoard  {curves}")
 

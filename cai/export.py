@@ -102,6 +102,7 @@ def note(folder: Path, source: Source, config: ExportConfig, found: Difference) 
         "run": source.directory.name,
         "checkpoint": source.checkpoint,
         "step": source.trained.step,
+        "fingerprints": dict(source.facts.get("fingerprints", {})),
         "compared": {**found._asdict()},
     }
     write_whole(folder / EXPORT, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")

@@ -15,6 +15,8 @@ Train a small GPT. Without arguments: the embedded corpus, minutes on two CPU co
   cai train data=text data.path=my.txt                    your own text: a file, a folder or a glob
   cai train model=modern_mini optimizer.lr=0.01 trainer.max_steps=2000
   cai train experiment=cai_m4 data=text data.path=my/     a recipe
+  cai train trainer.init_from=outputs/run/2026-01-01_00-00-00 data=text data.path=my.txt   goes on from that run's weights
+  cai train model=from_pretrained model.path=hf_folder model.block_size=256   fine-tunes a GPT-2, Llama or Qwen3
   cai train -m model.n_layer=4,6 optimizer.lr=0.01,0.04   a sweep: one run for each combination
   cai train --config-dir my_conf model=mine trust=my_package   your own YAML and class
 
@@ -104,6 +106,17 @@ Search over options: Optuna proposes values, every trial is an ordinary run, tho
 
 After a kill, Ctrl-C or with a larger tune.trials the same command goes on. Takes all groups and options of `cai train`; what
 has several values is searched. Exit code 0: all trials have ended, one of them well. All of it: docs/tune.md""",
+    "export": """\
+A trained run for other programs, in a folder of its own, compared with the original before it is there.
+
+  cai export run=last to=huggingface                      transformers, offline; gpt2, llama and qwen3 without code of ours
+  cai export run=last to=safetensors out=my_model         for CAI itself: cai generate run=my_model question="..."
+  cai export run=last to=onnx                             ONNX Runtime, with and without a cache (pip install "cai[onnx]")
+  cai export run=last to=gguf precision=q8_0              llama.cpp (pip install "cai[gguf]")
+  cai export run=last to=torch_export checkpoint=average:3   the mean of the three newest checkpoints
+
+Compared are the tokens of texts, the logits, and what is written greedily; an export that differs is not kept. How each is
+used: docs/deploy.md""",
     "prepare": """\
 Learn the tokenizer and write the token shards that `cai train` with the same words would, and print a report.
 

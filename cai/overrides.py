@@ -86,7 +86,8 @@ def _sort(word: str, arguments: Arguments) -> None:
         arguments.trusted += [package.strip() for package in value.split(",") if package.strip()]
         return
     arguments.typed.append(word)
-    if not word.startswith("~") and (key in VERBATIM or key.endswith((".path", ".template", ".marker"))):
+    several = key == "model.path" and "," in value  # a sweep over models is one over paths
+    if not word.startswith("~") and not several and (key in VERBATIM or key.endswith((".path", ".template", ".marker"))):
         arguments.verbatim[key] = value
     else:
         arguments.rest.append(_quoted(word))

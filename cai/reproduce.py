@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cai.changes import CADENCES, Changes, change, may_move, named_options
+from cai.changes import CADENCES, Changes, change, is_place, may_move, named_options
 from cai.composition import HydraSession
 from cai.config.roots import ReproduceConfig, ReproduceOptions, TrainConfig
 from cai.config.saved import load_config
 from cai.environment import fingerprint_of
 from cai.errors import RunError
+from cai.exchange.reading import weights_at
 from cai.losses import Losses, compare_losses, read_losses
 from cai.overrides import named_run, parse_arguments
 from cai.recorded import Fact, as_recorded, compare_facts, compare_surroundings
@@ -66,7 +67,8 @@ def main(words: Sequence[str]) -> int:
 def refusals(changes: Changes, _: TrainConfig) -> list[str]:
     """A sentence for each change that would make it another run."""
     return [
-        f"`{path}` must stay {before} as in the run, but is {after}; reproduce takes *.path and device.* alone."
+        f"`{path}` must stay {before} as in the run, but is {after}; reproduce takes *.path, trainer.init_from and device.*"
+        " alone."
         for path, (before, after) in changes.items()
         if not may_move(path)
     ]
@@ -83,9 +85,7 @@ def check(original: Path, config: TrainConfig, changed: Changes, facts: Mapping[
     for entry in facts.get("resumed", []):
         if entry["changed"]:
             log.info("note: it was resumed at step %s with other options: %s", entry["step"], entry["changed"])
-    return all(fact.same for fact in data), all(
-        fact.same or fact.name == "output_dir" or fact.name.endswith(".path") for fact in [*surroundings, *options]
-    )
+    return all(fact.same for fact in data), all(fact.same or is_place(fact.name) for fact in [*surroundings, *options])
 
 
 def compare_data(original: Path, config: TrainConfig, facts: Mapping[str, Any]) -> Iterator[Fact]:
@@ -98,6 +98,9 @@ def compare_data(original: Path, config: TrainConfig, facts: Mapping[str, Any]) 
         yield Fact("token ids", before["ids"], shards.content)
     else:
         yield Fact("token shards", before["tokens"], shards.fingerprint)
+    if config.trainer.init_from is not None:
+        weights = weights_at(Path(config.trainer.init_from).expanduser(), config.model)
+        yield Fact("initial weights", facts.get("init_from", {}).get("weights", "unknown"), weights.fingerprint)
 
 
 def report(original: Path, losses: Losses, directory: Path, options: ReproduceOptions) -> int:

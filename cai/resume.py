@@ -17,6 +17,7 @@ from cai.config.roots import TrainConfig
 from cai.config.saved import load_config
 from cai.environment import fingerprint_of
 from cai.errors import ConfigError, RunError
+from cai.exchange.reading import is_export
 from cai.overrides import Arguments, named_run
 from cai.recorded import as_recorded, compare_surroundings
 from cai.recorder import newest_step
@@ -50,6 +51,9 @@ def go_on(directory: Path, arguments: Arguments, *, short: bool = False) -> int:
 
     Raises ``ConfigError`` or ``RunError`` for what would make it another run, and leaves it as it is.
     """
+    if is_export(directory):
+        again = f"cai train model=from_pretrained model.path={directory}"
+        raise RunError(f"{directory} must be a run, but is an export, where no training goes on. Begin with it: {again}")
     saved = load_config(directory / CONFIG, TrainConfig, arguments.trusted)
     config, changed = change(saved, arguments, refusals_on_resuming)
     facts = read_run(directory) if (directory / STATUS).is_file() else {}

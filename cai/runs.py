@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,6 +54,11 @@ def is_locked(directory: Path) -> bool:
         return True
 
 
+def file_of(checkpoint: str) -> str:
+    """The checkpoint file that ``checkpoint=`` needs at least: an average is of ``last`` and what was before it."""
+    return "last" if re.fullmatch(r"ema|average:[1-9]\d*", checkpoint) else checkpoint
+
+
 def find_run(name: str, output_dir: Path, checkpoint: str | None = "last") -> Path:
     """The directory meant by ``run=``: a path, or ``last``: the newest run under ``output_dir`` that has ``checkpoint``.
 
@@ -68,7 +74,8 @@ def find_run(name: str, output_dir: Path, checkpoint: str | None = "last") -> Pa
         return directory
     every = [path.parent for path in output_dir.glob(f"**/{STATUS}")]
     saved = [directory for directory in every if any(directory.glob("checkpoints/*.safetensors"))]
-    chosen = [directory for directory in saved if any(directory.glob(f"checkpoints/{checkpoint}.*"))] or saved
+    wanted = f"checkpoints/{file_of(checkpoint or '')}.*"
+    chosen = [directory for directory in saved if any(directory.glob(wanted))] or saved
     started: dict[Path, str] = {}
     for directory in every if checkpoint is None else chosen:
         try:

@@ -21,6 +21,7 @@ from cai.interruption import Interrupted, advise, is_interruption, requested
 from cai.job import run_job
 from cai.jobs import run_jobs, threads_for
 from cai.overrides import Arguments, job_folder, parse_arguments
+from cai.run import TOKENIZER
 from cai.runs import CONFIG, alone
 from cai.summary import describe_failure, describe_sweep, resume_command
 from cai.sweeps import DONE, Sweep, SweepJob
@@ -116,7 +117,9 @@ def resume_sweep(directory: Path, arguments: Arguments) -> int:
         log.info("note: %s changes nothing, as no job is to be done", " ".join(arguments.typed))
     if busy := [sweep.jobs[number].folder for number in pending if sweep.status(number) == "running"]:
         raise RunError(f"{directory} must be free, but another process is running {', '.join(busy)}.")
-    check_surroundings(configs)
+    has_begun = [(sweep.folder(number) / TOKENIZER).is_file() for number in pending]
+    check_surroundings([config for config, has in zip(configs, has_begun, strict=True) if not has])
+    check_surroundings([config for config, has in zip(configs, has_begun, strict=True) if has], learns=False)
     log.info("%d of %d jobs are to be done", len(pending), len(sweep.jobs))
     words = [*arguments.typed, *arguments.trust().split()]
     with alone(directory, "sweep"):

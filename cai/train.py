@@ -11,6 +11,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ import torch
 from cai.composition import HydraSession
 from cai.config.roots import TrainConfig
 from cai.data.corpus import Corpus
-from cai.errors import CaiError, ConfigError, DataError
+from cai.errors import CaiError, ConfigError, DataError, RunError
 from cai.evaluation.at_end import answer_at_end, sizes_with_answers
+from cai.exchange.initial import begin, check_initial
 from cai.generation import Generator
 from cai.interruption import advise, is_interruption, requested
 from cai.markup import plain_text
@@ -56,6 +58,7 @@ def train(config: TrainConfig, run: Run, source: Path | None = None) -> FitResul
 
     corpus = config.data.build()
     if source is None:
+        check_initial(config)
         learn_tokenizer(config.tokenizer, corpus, cache).save(run.directory / TOKENIZER)
     tokenizer = Tokenizer.load(run.directory / TOKENIZER)
     shards = build_shards(corpus, tokenizer, cache)
@@ -64,7 +67,10 @@ def train(config: TrainConfig, run: Run, source: Path | None = None) -> FitResul
     dataset = dataset_of(corpus, shards, config.model.block_size, config.seed, IGNORE_INDEX)
 
     seed_everything(config.seed)
-    model = config.model.build(vocab_size=tokenizer.vocab_size).to(device.torch_device, device.parameter_dtype)
+    model = config.model.build(vocab_size=tokenizer.vocab_size)
+    if source is None and config.trainer.init_from is not None:
+        begin(model, config, run)
+    model = model.to(device.torch_device, device.parameter_dtype)
     optimizer = config.optimizer.build(model)
     generator = config.generation.build(model, tokenizer)
 
@@ -152,11 +158,12 @@ def check_surroundings(configs: Sequence[TrainConfig], *, learns: bool = True) -
     """
     tokenizers = dict.fromkeys(config.tokenizer for config in configs) if learns else ()
     checks = [check for config in configs for check in (config.data.check, config.device.build)]
+    checks += [partial(check_initial, config) for config in configs] if learns else []
     problems = []
     for check in (*checks, *(tokenizer.check for tokenizer in tokenizers)):
         try:
             check()
-        except (ConfigError, DataError) as error:
+        except (ConfigError, DataError, RunError) as error:
             problems += str(error).splitlines()
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))

@@ -136,7 +136,7 @@ def test_an_unknown_verb_is_answered_with_those_there_are(verb: str, parts: list
     ("words", "parts"),
     [
         (["trainer.max_step=3"], ["`trainer.max_step`", "Did you mean trainer.max_steps?"]),
-        (["model=gtp2"], ["`model` must be one of gpt2,", "but is gtp2", "Did you mean gpt2?"]),
+        (["model=gtp2"], ["`model` must be one of from_pretrained, gpt2,", "but is gtp2", "Did you mean gpt2?"]),
         (["model.n_layer=four"], ["`model.n_layer` must be a whole number, but is 'four'."]),
         (
             ["model=gpt2", "model.n_embd=101", "model.n_head=4"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -22,6 +22,13 @@ class Config(BaseModel):
         ``@.option`` stands for the dotted path: "@.n_embd must be a multiple of @.n_head (4), but is 101. Try 100 or 104."
         """
         yield from ()
+
+    def settled(self, trusted: Collection[str] = ()) -> Self:
+        """The same with all that it leaves to what lies on the disk looked up: what is saved must mean the same for ever.
+
+        ``trusted`` are packages that a config found there may name. Raises ``ConfigError``, ``RunError`` or ``DataError``.
+        """
+        return self
 
     @model_validator(mode="after")
     def _no_problems(self) -> Self:

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from cai.config.base import Config
+from cai.config.checkpoints import CheckpointName
 from cai.data.base import DataConfig
 from cai.device import DeviceConfig
 from cai.generation import GenerationConfig
@@ -18,7 +19,7 @@ class EvaluateConfig(Config):
 
     run: str
     output_dir: str
-    checkpoint: Annotated[str, Field(pattern=r"^(best|last|previous|step_\d{8})$")]
+    checkpoint: CheckpointName
     data: DataConfig | None
     file: str | None
     likelihood: bool

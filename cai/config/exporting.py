@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from cai.config.base import Config
+from cai.config.checkpoints import CheckpointName
 
 
 class ExportConfig(Config):
@@ -15,7 +14,7 @@ class ExportConfig(Config):
 
     run: str
     output_dir: str
-    checkpoint: Annotated[str, Field(pattern=r"^(best|last|previous|ema|step_\d{8}|average:[1-9]\d*)$")]
+    checkpoint: CheckpointName
     to: Literal["safetensors", "huggingface", "onnx", "torch_export", "torchscript", "gguf"]
     precision: Literal["float32", "float16", "bfloat16", "q8_0"]
     out: str | None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field
 
 from cai.config.base import Config
 from cai.config.board import BoardConfig
+from cai.config.checkpoints import CheckpointName
 from cai.config.comparison import CompareConfig
 from cai.config.evaluation import EvaluateConfig
 from cai.config.exporting import ExportConfig
@@ -20,6 +21,7 @@ from cai.data.base import DataConfig
 from cai.device import DeviceConfig
 from cai.generation import GenerationConfig
 from cai.model.base import ModelConfig
+from cai.model.from_pretrained import FromPretrainedConfig
 from cai.optimizer.base import OptimizerConfig
 from cai.schedule.base import ScheduleConfig
 from cai.sweeps import SweepConfig
@@ -63,6 +65,14 @@ class TrainConfig(Config):
     generation: GenerationConfig
     sweep: SweepConfig
 
+    def settled(self, trusted: Collection[str] = ()) -> Self:
+        """With the model and the tokenizer of what it begins with, if that is not chance."""
+        if self.trainer.init_from is None and not isinstance(self.model, FromPretrainedConfig):
+            return self
+        from cai.exchange.initial import settled  # imports this module
+
+        return settled(self, trusted)
+
 
 class TuneConfig(TrainConfig):
     """A run, and how to search over its options."""
@@ -83,7 +93,7 @@ class GenerateConfig(Config):
 
     run: str
     output_dir: OutputDir
-    checkpoint: Annotated[str, Field(pattern=r"^(best|last|previous|step_\d{8})$")]
+    checkpoint: CheckpointName
     question: str | None
     doc: str | None
     prompt: str | None

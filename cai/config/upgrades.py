@@ -118,5 +118,19 @@ def _to_6(tree: dict[str, Any]) -> dict[str, Any]:
     return tree
 
 
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _to_2, 2: _to_3, 3: _to_4, 4: _to_5, 5: _to_6}
+def _to_7(tree: dict[str, Any]) -> dict[str, Any]:
+    """Weights to begin with that are not drawn."""
+    if not isinstance(trainer := tree.get("trainer"), dict):
+        return tree  # validation says what is wrong
+    return {**tree, "trainer": {"init_from": None, **trainer}}
+
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: _to_2,
+    2: _to_3,
+    3: _to_4,
+    4: _to_5,
+    5: _to_6,
+    6: _to_7,
+}
 """Format n → a pure function from a tree of format n to the tree of format n + 1 that behaves the same."""

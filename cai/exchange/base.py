@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cai.errors import ConfigError, RunError
 from cai.trained import TrainedRun
@@ -59,6 +59,12 @@ class Reopened(ABC):
 
     by: str
     """That program and its version, as ``transformers 5.24.0``."""
+    log_probabilities: bool = False
+    """Whether ``logits`` gives their log-softmax, the program telling no more; then that of the original is compared."""
+
+    def coarseness(self, model: nn.Module, ids: Sequence[int]) -> float:
+        """How far arithmetic of the program's own, coarser than fp32, may move a logit of the original ``model``."""
+        return 0.0
 
     def encode(self, text: str) -> list[int] | None:
         """The ids of ordinary text; ``None`` if the export has no tokenizer of its own."""
@@ -69,7 +75,7 @@ class Reopened(ABC):
         """``(T, V)`` in fp32 of one sequence."""
 
     def greedy(self, ids: Sequence[int], count: int) -> list[int]:
-        """The ``count`` most probable next tokens, one after the other, end-of-text or not. A format with a cache uses it."""
+        """The ``count`` most probable next tokens, one by one, end-of-text or not. A format with a cache uses it."""
         written: list[int] = []
         for _ in range(count):
             written.append(int(self.logits([*ids, *written])[-1].argmax()))
@@ -95,7 +101,7 @@ class Format(Protocol):
 
 def format_of(name: str) -> Format:
     """The module of a format. Imports no package that is not installed with CAI itself."""
-    module: Format = import_module(f"cai.exchange.{name}")  # type: ignore[assignment]
+    module: Format = import_module(f"cai.exchange.{name}")
     return module
 
 

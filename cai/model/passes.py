@@ -103,6 +103,8 @@ def squared_relu(x: Tensor) -> Tensor:
 
 def rms_norm(x: Tensor, eps: float) -> Tensor:
     """``x / sqrt(mean(x²) + eps)`` over the last dimension (arXiv:1910.07467), the mean square in fp32 at least."""
+    if torch.compiler.is_exporting():  # for other programs one operation is better than several that write in place
+        return F.rms_norm(x, x.shape[-1:], eps=eps)
     out: Tensor = _RMSNorm.apply(x, eps)  # type: ignore[no-untyped-call]
     return out
 
@@ -112,6 +114,10 @@ def shift_in(x: Tensor, mix: Tensor, positions: Tensor | None = None) -> Tensor:
 
     ``positions (B, T)``: of each token in its document, before which there is nothing.
     """
+    if torch.compiler.is_exporting() and positions is None:  # what follows writes into parts of a tensor, and asks for T
+        before = F.pad(x, (0, 0, len(mix), 0))  # (B, K + T, C)
+        shares = (before[:, len(mix) - back : -back] * share for back, share in enumerate(mix.unbind(), start=1))
+        return sum(shares, start=x)
     out: Tensor = _Shift.apply(x, mix, positions)  # type: ignore[no-untyped-call]
     return out
 

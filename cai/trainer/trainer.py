@@ -58,6 +58,7 @@ class TrainerConfig(Config):
     histogram_every: Count
     save_every: Count
     keep: Count
+    init_from: Annotated[str, Field(min_length=1)] | None
 
     def problems(self) -> Iterator[str]:
         if (self.max_steps is None) == (self.max_epochs is None):

@@ -19,6 +19,7 @@ from cai.config.base import Config
 from cai.config.roots import ROOTS, TrainConfig
 from cai.config.saved import load_config, save_config, to_tree
 from cai.config.validate import Validation
+from cai.model.from_pretrained import FromPretrainedConfig
 from cai.resources import conf_folder
 
 CONF = conf_folder()
@@ -32,6 +33,7 @@ GROUPS = ["model", "data", "tokenizer", "optimizer", "schedule", "trainer", "dev
 KNOWN = {
     "model": {
         "gpt2_small",
+        "from_pretrained",
         *(f"{family}{size}" for family in ("gpt2", "llama", "qwen3", "modern") for size in ("", "_nano", "_mini", "_cai")),
     },
     "data": {"contacts", "contacts_file", "csv", "jsonl", "mix", "parquet", "text"},
@@ -54,6 +56,20 @@ NEEDED: dict[tuple[str, str], tuple[str, ...]] = {
     ("tokenizer", "pretrained"): ("tokenizer.path=x",),
 }
 """Values that a choice cannot do without."""
+SETTLED: dict[tuple[str, str], type[Config]] = {("model", "from_pretrained"): FromPretrainedConfig}
+"""Choices whose place is taken, when all is composed, by what lies on the disk."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _model_on_the_disk(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What ``model=from_pretrained`` finds: as much of a run as says what its model is."""
+    folder = tmp_path_factory.mktemp("run")
+    config = composed("model=llama", "tokenizer=byte")
+    save_config(config, folder / "config.yaml")
+    config.tokenizer.build([]).save(folder / "tokenizer.json")
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "best.safetensors").touch()
+    NEEDED["model", "from_pretrained"] = (f"model.path={folder}",)
 
 
 @functools.cache
@@ -70,6 +86,11 @@ def with_choice(group: str, choice: str) -> Any:
     if group == "experiment":
         return composed(*commands(choice)[0])
     return composed(f"{group}={choice}", *NEEDED.get((group, choice), ()))
+
+
+def class_of(group: str, choice: str) -> type[Config]:
+    """The class that the YAML of a choice names."""
+    return SETTLED.get((group, choice)) or type(getattr(with_choice(group, choice), group))
 
 
 def option_lines(path: Path) -> list[str]:
@@ -161,9 +182,9 @@ def test_the_same_option_is_explained_in_the_same_words_in_every_choice_of_a_cla
         lines = option_lines(Path(group) / f"{name}.yaml")
         return {line.partition(":")[0]: line.partition("# ")[2] for line in lines if "# " in line}
 
-    kind = type(getattr(with_choice(group, choice), group))
+    kind = class_of(group, choice)
     mine = comments(choice)
-    for other in (c for g, c in COMPONENTS if g == group and type(getattr(with_choice(g, c), g)) is kind):
+    for other in (c for g, c in COMPONENTS if g == group and class_of(g, c) is kind):
         theirs = comments(other)
         assert {key: mine[key] for key in mine.keys() & theirs.keys()} == {k: theirs[k] for k in mine.keys() & theirs.keys()}
 
@@ -180,7 +201,7 @@ def test_every_config_class_is_frozen_strict_and_closed(kind: type[Config]) -> N
 
 
 def test_every_component_class_of_the_package_has_a_yaml() -> None:
-    used = {type(getattr(with_choice(group, choice), group)) for group, choice in COMPONENTS if group not in UNBUILT}
+    used = {class_of(group, choice) for group, choice in COMPONENTS if group not in UNBUILT}
     built = {kind for kind in config_classes() if hasattr(kind, "build") and not inspect.isabstract(kind)}
     assert built == used
 

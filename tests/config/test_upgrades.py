@@ -124,3 +124,10 @@ def test_the_upgrade_of_the_fifth_format_merges_as_before() -> None:
     assert UPGRADES[5]({"trainer": {}, "model": modern})["model"] == {**modern, "shift_init": 0.0}
     other = {"_target_": "cai.tokenizer.byte.ByteConfig"}
     assert UPGRADES[5]({"trainer": {}, "tokenizer": other})["tokenizer"] == other
+
+
+def test_the_upgrade_of_the_sixth_format_begins_at_random_and_leaves_its_input_alone() -> None:
+    tree: dict[str, Any] = {"seed": 1, "trainer": {"max_steps": 5}}
+    before = copy.deepcopy(tree)
+    assert UPGRADES[6](tree) == {"seed": 1, "trainer": {"max_steps": 5, "init_from": None}}
+    assert tree == before

@@ -1,0 +1,50 @@
+"""``to=torch_export``: ``model.pt2``, a program of ``torch.export`` that PyTorch runs without CAI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cai.exchange.base import Reopened, Source
+from cai.exchange.graph import model_of, plain_program, quiet
+from cai.run import TOKENIZER
+from cai.tokenizer.base import Tokenizer
+
+PRECISIONS = ("float32", "float16", "bfloat16")
+PROGRAM = "model.pt2"
+
+
+def refuse(source: Source) -> None:
+    """Every model can be tried; ``write`` tells of one that PyTorch cannot follow."""
+
+
+def write(source: Source, folder: Path, precision: str) -> None:
+    """The program: ``input_ids (B, T)`` → logits ``(B, T, V)``, for any number of rows and 1 to ``block_size`` tokens."""
+    program = plain_program(model_of(source, precision), source.block_size).exported
+    with quiet():
+        torch.export.save(program, folder / PROGRAM)
+
+
+def reopen(folder: Path) -> Reopened:
+    """By PyTorch."""
+    return _Program(folder)
+
+
+class _Program(Reopened):
+    by = f"torch.export {torch.__version__}"
+
+    def __init__(self, folder: Path) -> None:
+        self._tokenizer = Tokenizer.load(folder / TOKENIZER)
+        with quiet():
+            self._module = torch.export.load(folder / PROGRAM).module()
+
+    def encode(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text)
+
+    @torch.no_grad()
+    def logits(self, ids: Sequence[int]) -> Tensor:
+        logits: Tensor = self._module(torch.tensor([list(ids)]))[0]
+        return logits
