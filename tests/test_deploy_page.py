@@ -81,7 +81,7 @@ def learn(source: Source, parts: tuple[Part, ...]) -> None:
     for _ in range(40):
         loss = torch.nn.functional.cross_entropy(model(ids[:, :-1])[0], targets[0], ignore_index=IGNORE_INDEX)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
 
@@ -89,7 +89,7 @@ def text_by_cai(source: Source) -> str:
     """Its own greedy answer."""
     options = compose(["generation=greedy", "generation.max_new_tokens=40"]).generation
     generator = options.build(source.trained.model, source.trained.tokenizer)
-    return BEGUN + generator.text(prompt_parts(QUESTION, DOCUMENT), seed=0)
+    return f"{BEGUN}{generator.text(prompt_parts(QUESTION, DOCUMENT), seed=0)}"
 
 
 def export(source: Source, to: str, folder: Path) -> Path:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 from pydantic import Field
 
@@ -31,24 +30,6 @@ from cai.data.report import Report
 from cai.data.source import Clean
 from cai.data.template import value_at
 from cai.markup import Part, document_parts
-
-TABLES: Final = replace(
-    TRAINING_TABLES,
-    checklist=(
-        *TRAINING_TABLES.checklist,
-        "{name} 연락처 확인하기",
-        "{tel}번으로 전화하기",
-        "{address} 위치 확인하기",
-        "{web} 확인하기",
-    ),
-    details=(
-        *TRAINING_TABLES.details,
-        "{name}에 관한 공개된 연락처입니다.",
-        "{name}{topic} {category} 기관입니다.",
-        "{name}{topic} {city}에 있습니다.",
-    ),
-)
-"""The wordings of the embedded corpus, and some that need no more than a name."""
 
 
 class ContactFields(Config):
@@ -130,4 +111,4 @@ def make_example(rng: random.Random, name: str, facts: dict[str, str]) -> Exampl
         stated[asked] = facts[asked]
     elif not stated:
         stated = {field: value for field, value in facts.items() if field != asked}
-    return render_example(rng, name, asked, stated, TABLES, answerable=answerable)
+    return render_example(rng, name, asked, stated, TRAINING_TABLES, answerable=answerable)

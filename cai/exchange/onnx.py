@@ -57,7 +57,7 @@ def write(source: Source, folder: Path, precision: str) -> None:
 
 
 def _save(program: Program, kept: Sequence[Kept], path: Path) -> dict[str, Any]:
-    """Write a graph; its weights stand in the file, or, if it would be larger than 2 GB, beside it. Returns its contents."""
+    """Write a graph. Weights of more than 1.5 GiB stand beside it, in ``<name>.data``. Returns its inputs and outputs."""
     names = [name for name, _ in kept]
     with _silent():
         graph: Any = torch.onnx.export(

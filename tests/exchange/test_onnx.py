@@ -136,16 +136,23 @@ def spoil(path: Path) -> None:
     library.save(graph, path)
 
 
-def test_weights_of_fewer_bits_and_nothing_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_weights_of_fewer_bits_and_nothing_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     source = make_source(tmp_path, *TINY)
+    said: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", said.append)
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = logger.level
+    logger.addHandler(handler)
     found = export(source, onnx, tmp_path, "float16")
+    logger.removeHandler(handler)
     assert 0 < found.logits < 0.1
     kinds = [one["type"] for one in Session(tmp_path, CACHED).contents["inputs"]]
     assert kinds == ["int64", "float16", "float16"]
     assert Session(tmp_path, CACHED).contents["outputs"][0]["type"] == "float32"
-    assert capfd.readouterr() == ("", "")
+    assert (capfd.readouterr(), said) == (("", ""), [])
     assert logger.level == level
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import random
-import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +15,9 @@ UNANSWERABLE_SHARE: Final = 0.3
 
 ALL: Final = "all"
 """What a question asks for that wants every contact of the document."""
+
+MISSING: Final = "missing"
+"""What a checklist is about if the document lacks what was asked for."""
 
 ASKED_WEIGHTS: Final[Mapping[str, int]] = {
     "tel": 28,
@@ -36,16 +37,13 @@ CONTACT_SHARE: Final = 0.75
 """How often a contact field that is not asked for stands in the document all the same."""
 
 CONTEXT_FIELDS: Final = ("hours", "department", "service")
-"""What checklists and details are made of; every document has at least one of them."""
+"""What else documents state; every one has at least one of them."""
 
 CONTEXT_COUNT_WEIGHTS: Final = (40, 50, 10)
 """How often a document has one, two or three of them."""
 
 DISTRACTOR_SHARE: Final = 0.1
 """How often a document has a fax number that is not asked for; the same for a second telephone number."""
-
-SECOND_ITEM_SHARE: Final = 0.3
-"""How often a checklist has a second item, if the document allows one."""
 
 READ_WITH_CONSONANT: Final = frozenset("013678lmnr")
 """Digits and Latin letters whose Korean reading ends in a consonant."""
@@ -85,12 +83,13 @@ def _make_example(rng: random.Random, organisation: Organisation, tables: Tables
 def render_example(
     rng: random.Random, name: str, asked: str, facts: Mapping[str, str], tables: Tables, *, answerable: bool
 ) -> Example:
-    """Question, document and answer about ``facts``, what the document states; some checklist and details must fit them."""
+    """Question, document and answer about ``facts``, what the document states."""
+    question = _question(rng, asked, name, tables)
     return Example(
         organisation=name,
-        question=_question(rng, asked, name, tables),
+        question=question,
         document=_document(rng, name, facts, tables),
-        answer=_answer(rng, asked, name, facts, tables).render(),
+        answer=_answer(rng, question, asked, name, facts, tables).render(),
         answerable=answerable,
         asked=asked,
     )
@@ -141,9 +140,12 @@ def _document(rng: random.Random, name: str, facts: Mapping[str, str], tables: T
     return layout.joint.join(pieces)
 
 
-def _answer(rng: random.Random, asked: str, name: str, facts: Mapping[str, str], tables: Tables) -> Answer:
-    """The answer, from nothing but the facts that the document states."""
-    words = {**facts, "name": name, "topic": _particle(name, "은", "는")}
+def _answer(rng: random.Random, question: str, asked: str, name: str, facts: Mapping[str, str], tables: Tables) -> Answer:
+    """The answer, from nothing but the facts that the document states.
+
+    The summary says the question again first. What is asked for then stands right before what answers it, not a document
+    away: a small model that has learned to copy reads the question by copying it.
+    """
     contacts = {field: facts[field] for field in CONTACT_LABELS if field in facts}
     if asked == ALL:
         summary = rng.choice(tables.all_summaries).format(name=name, value=", ".join(contacts.values()))
@@ -152,34 +154,12 @@ def _answer(rng: random.Random, asked: str, name: str, facts: Mapping[str, str],
     else:
         summary = rng.choice(tables.fields[asked].missing).format(name=name)
     return Answer(
-        summary=summary,
-        checklist=_checklist(rng, words, tables),
+        summary=f'"{question}": {summary}',
+        checklist=(rng.choice(tables.checklist[asked if asked in (ALL, *facts) else MISSING]),),
         name=name,
         contacts=contacts,
-        details=rng.choice(_usable(tables.details, words)).format(**words),
+        details=rng.choice(tables.details),
     )
-
-
-def _checklist(rng: random.Random, words: Mapping[str, str], tables: Tables) -> tuple[str, ...]:
-    """One item, or two about different facts."""
-    templates = _usable(tables.checklist, words)
-    first = rng.choice(templates)
-    chosen = [first]
-    others = [template for template in templates if _needs(template).isdisjoint(_needs(first))]
-    if others and rng.random() < SECOND_ITEM_SHARE:
-        chosen.append(rng.choice(others))
-    return tuple(template.format(**words) for template in chosen)
-
-
-def _usable(templates: tuple[str, ...], words: Mapping[str, str]) -> list[str]:
-    """The templates for which there is every word that they need."""
-    return [template for template in templates if _needs(template) <= words.keys()]
-
-
-@functools.cache
-def _needs(template: str) -> frozenset[str]:
-    """The names in the braces of a template."""
-    return frozenset(name for _, name, _, _ in string.Formatter().parse(template) if name)
 
 
 def _particle(word: str, after_consonant: str, after_vowel: str) -> str:

@@ -7,6 +7,7 @@ import random
 from string import ascii_lowercase
 from typing import Final
 
+from cai.data.contacts.syllables import FREQUENT, common_syllables
 from cai.data.contacts.tables import TRAINING_TABLES
 
 CONSONANTS, VOWELS, DIGITS, LETTERS = (
@@ -42,19 +43,14 @@ RESERVED_LABELS: Final = frozenset(
 
 
 @functools.cache
-def common_syllables() -> str:
-    """The 2,350 Hangul syllables of KS X 1001, which is nearly all that is ever written."""
-    return "".join(char for char in map(chr, range(ord("가"), ord("힣") + 1)) if len(char.encode("euc_kr", "ignore")) == 2)
-
-
-@functools.cache
 def familiar_syllables() -> str:
     """Syllables as often as the names of the other training worlds have them."""
     return "".join(part.hangul for part in (*TRAINING_TABLES.name_heads, *TRAINING_TABLES.name_tails))
 
 
 def syllable(rng: random.Random) -> str:
-    return rng.choice(common_syllables() if rng.random() < 0.4 else familiar_syllables())
+    chance = rng.random()
+    return rng.choice(FREQUENT if chance < 0.5 else common_syllables() if chance < 0.55 else familiar_syllables())
 
 
 def word(rng: random.Random, least: int, most: int) -> str:

@@ -55,6 +55,14 @@ OTHER_FIELDS: Final[Mapping[str, FieldWords]] = {
             "email",
         ),
         questions=(
+            "Email of {name}?",
+            "I want to write to {name}.",
+            "How can I email {name}?",
+            "{name}에 이메일로 서류를 내려고요.",
+            "{name} 메일 주소가 뭐죠?",
+            "{name}에 전자우편을 쓰려면요?",
+            "{name} 담당자 이메일이 뭐예요?",
+            "{name}에 메일을 부칠 주소는요?",
             "{name}에 이메일을 보내려면 어디로 보내요?",
             "{name}에 메일 보내고 싶어요.",
             "{name}에 메일로 문의할 수 있나요?",
@@ -65,16 +73,8 @@ OTHER_FIELDS: Final[Mapping[str, FieldWords]] = {
             "{name}{topic} 메일을 받나요?",
             "{name}에 파일을 메일로 보내려는데요",
         ),
-        summaries=(
-            "이메일은 {value}입니다.",
-            "{name} 이메일은 {value}입니다.",
-            "이메일 주소는 {value}입니다.",
-        ),
-        missing=(
-            "문서에 이메일이 없어 답할 수 없습니다.",
-            "문서에 {name} 이메일이 없습니다.",
-            "이메일은 문서에 없습니다.",
-        ),
+        summaries=("이메일은 {value}입니다.",),
+        missing=("이메일은 문서에 없습니다.",),
     ),
     "hours": FieldWords(
         labels=(
@@ -121,6 +121,13 @@ OTHER_FIELDS: Final[Mapping[str, FieldWords]] = {
             "시간",
         ),
         questions=(
+            "Hours of {name}?",
+            "Until when does {name} work?",
+            "{name} 오늘 몇 시까지예요?",
+            "{name}{topic} 아침 몇 시에 시작해요?",
+            "{name}에 저녁에 가도 되나요?",
+            "{name} 쉬는 날이 있나요?",
+            "{name} 진료는 몇 시까지 보나요?",
             "{name}{topic} 몇 시까지 하나요?",
             "{name} 언제 열어요?",
             "{name}에 언제 가면 되나요?",
@@ -130,16 +137,8 @@ OTHER_FIELDS: Final[Mapping[str, FieldWords]] = {
             "{name}{topic} 지금 하나요?",
             "{name} 몇 시부터예요?",
         ),
-        summaries=(
-            "운영시간은 {value}입니다.",
-            "{name} 운영시간은 {value}입니다.",
-            "{value} 운영합니다.",
-        ),
-        missing=(
-            "문서에 운영시간이 없어 답할 수 없습니다.",
-            "문서에 {name} 운영시간이 없습니다.",
-            "운영시간은 문서에 없습니다.",
-        ),
+        summaries=("운영시간은 {value}입니다.",),
+        missing=("운영시간은 문서에 없습니다.",),
     ),
     "fax": FieldWords(
         labels=(
@@ -173,6 +172,11 @@ OTHER_FIELDS: Final[Mapping[str, FieldWords]] = {
             "팩스 보내는 번호",
         ),
         questions=(
+            "Fax number of {name}?",
+            "I have to fax {name}.",
+            "{name}에 팩스를 넣어야 해요.",
+            "{name} 팩스가 어떻게 되죠?",
+            "서류를 {name} 팩스로 보내려면요?",
             "{name}에 팩스를 보내려면 몇 번인가요?",
             "{name}에 팩스 보내고 싶어요.",
             "{name} fax 알려 주세요.",
@@ -180,8 +184,8 @@ OTHER_FIELDS: Final[Mapping[str, FieldWords]] = {
             "{name}에 팩스로 서류 내려고요.",
             "{name} 팩스 있어요?",
         ),
-        summaries=("팩스는 {value}입니다.", "{name} 팩스 번호는 {value}입니다."),
-        missing=("문서에 팩스 번호가 없어 답할 수 없습니다.", "팩스 번호는 문서에 없습니다."),
+        summaries=("팩스는 {value}입니다.",),
+        missing=("팩스는 문서에 없습니다.",),
     ),
     "second_tel": FieldWords(
         labels=(

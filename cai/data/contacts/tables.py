@@ -42,7 +42,7 @@ class Tables:
     general_questions: tuple[str, ...]
     all_questions: tuple[str, ...]
     all_summaries: tuple[str, ...]
-    checklist: tuple[str, ...]
+    checklist: Mapping[str, tuple[str, ...]]
     details: tuple[str, ...]
 
 

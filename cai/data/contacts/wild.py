@@ -14,6 +14,7 @@ from typing import Final
 from cai.data.contacts.fields import FIELDS
 from cai.data.contacts.kinds import Kind, NamePart
 from cai.data.contacts.noise import DIGITS, RESERVED_LABELS, latin, sign, signs, some_digits, word
+from cai.data.contacts.nouns import noun
 from cai.data.contacts.places import City
 from cai.data.contacts.tables import TRAINING_TABLES, Tables
 from cai.data.contacts.wordings import Layout
@@ -208,8 +209,23 @@ def _words(rng: random.Random, field: str, words: FieldWords) -> FieldWords:
     labels = tuple(_label(rng, field, stems) for _ in range(2))
     sentences = tuple(_sentence(rng, label) for label in labels)
     nouns = tuple(_label(rng, field, words.nouns, plain=True) for _ in words.nouns[:3])
+    made = tuple(filter(None, (noun(rng, field) for _ in range(8))))
     known = rng.sample(words.sentences, min(2, len(words.sentences)))
-    return replace(words, labels=labels, signs=labels, sentences=(*sentences, *known), nouns=(*nouns, *words.nouns))
+    return replace(
+        words,
+        labels=labels,
+        signs=labels,
+        sentences=(*sentences, *known),
+        nouns=(*nouns, *words.nouns, *made),
+        questions=tuple(_with_noise(rng, question) for question in words.questions),
+    )
+
+
+def _with_noise(rng: random.Random, question: str) -> str:
+    """Words that say nothing before or after a question, now and then: what it asks for is known by few of its own."""
+    before = f"{word(rng, 1, 4)} " if rng.random() < 0.25 else ""
+    after = f" {word(rng, 1, 3)} {word(rng, 1, 3)}"[: rng.choice((3, 9))] if rng.random() < 0.25 else ""
+    return (before + question + after).rstrip()
 
 
 def _label(rng: random.Random, field: str, stems: Sequence[str], *, plain: bool = False) -> str:

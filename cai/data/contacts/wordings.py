@@ -6,6 +6,7 @@ Templates name what they need in braces: ``{name}``; ``{topic}``, the particle �
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,6 +66,19 @@ GENERAL_QUESTIONS: Final = (
     "안녕하세요, {name} {noun} 문의드립니다.",
     "{name}{topic} {noun}{subject} 어떻게 되죠?",
     "{noun} 하나만 찾아 주세요. {name}",
+    "{name} {noun}{subject} 필요해요",
+    "{name}{topic} {noun}{subject} 있나요?",
+    "{name} {noun}{subject} 안 나와요. 뭐예요?",
+    "{name} {noun} 정보 부탁합니다.",
+    "{name} {noun} 말씀해 주세요.",
+    "글에서 {name} {noun}만 적어 주세요.",
+    "{name} {noun}{subject} 어디 적혀 있죠?",
+    "혹시 {noun} 있나요? {name}요.",
+    "{name} {noun}를 보고 싶습니다.",
+    "{name} {noun} 확인하고 싶어요",
+    "{name}에 처음 가는데 {noun} 좀요!",
+    "What is the {noun} of {name}?",
+    "{name} {noun} please",
 )
 
 ALL_QUESTIONS: Final = (
@@ -77,33 +91,20 @@ ALL_QUESTIONS: Final = (
     "How can I contact {name}?",
 )
 
-ALL_SUMMARIES: Final = (
-    "연락처는 {value}입니다.",
-    "{name} 연락처는 {value}입니다.",
-    "연락처를 모으면 {value}입니다.",
-)
+ALL_SUMMARIES: Final = ("연락처는 {value}입니다.",)
 
-CHECKLIST: Final = (
-    "{hours} 운영 확인하기",
-    "운영시간({hours}) 확인하기",
-    "방문 전 운영시간 확인: {hours}",
-    "{department}에 문의하기",
-    "{department} 찾기",
-    "{department} 담당자 확인하기",
-    "{service} 문의하기",
-    "{service} 절차 확인하기",
-    "{service} 가능 여부 묻기",
-)
+CHECKLIST: Final[Mapping[str, tuple[str, ...]]] = {
+    "tel": ("전화하기 전에 물어볼 내용 적어 두기", "통화가 되는 시간 확인하기"),
+    "address": ("출발하기 전에 가는 길 확인하기", "가기 전에 문 여는 시간 확인하기"),
+    "web": ("들어가기 전에 주소 다시 확인하기", "새로 올라온 안내 살펴보기"),
+    "email": ("보내기 전에 주소 다시 확인하기", "보낼 내용 정리해 두기"),
+    "hours": ("가기 전에 쉬는 날 확인하기", "늦지 않게 출발하기"),
+    "fax": ("보내기 전에 번호 다시 확인하기", "보낼 서류 챙기기"),
+    "all": ("필요한 연락처 적어 두기", "연락하기 전에 물어볼 내용 적어 두기"),
+    "missing": ("다른 자료에서 찾아보기", "연락처로 직접 물어보기"),
+}
+"""By the field asked for, or ``missing`` if the document lacks it: advice, which says nothing of an organisation. So nothing
+in it can be wrong, or lead astray what follows."""
 
-DETAILS: Final = (
-    "{name}의 주요 업무는 {service}입니다.",
-    "{name}{topic} {service} 업무를 합니다.",
-    "주요 업무는 {service}, 담당 부서는 {department}입니다.",
-    "{name} 문의는 {department}에서 받습니다.",
-    "담당 부서는 {department}입니다.",
-    "{name}{topic} {hours} 운영합니다.",
-    "주요 업무는 {service}, 운영시간은 {hours}입니다.",
-    "담당 부서는 {department}, 운영시간은 {hours}입니다.",
-    "{name}{topic} {address}에 있습니다.",
-)
+DETAILS: Final = ("위 연락처는 문서에 적힌 그대로이며, 그 밖의 내용은 문서를 보시기 바랍니다.",)
 """One sentence each, closed by 니다 and a full stop, without web or mail addresses: so an answer cut short is told."""

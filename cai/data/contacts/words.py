@@ -15,7 +15,8 @@ class FieldWords:
 
     ``labels`` and ``signs`` (short marks) stand before the value in lists, ``sentences`` hold it in prose. ``nouns``
     fill the general questions, ``questions`` are worded for this field alone; some fields are never asked for and have
-    none. ``summaries`` answer; ``missing`` says plainly that the document lacks the field, always with 문서에 and 없.
+    none. ``summaries`` answer; ``missing`` says plainly that the document lacks the field, always with 문서에 and 없. In
+    training both begin alike: first comes what was asked for, then what a look into the document gives.
     """
 
     labels: tuple[str, ...] = ()

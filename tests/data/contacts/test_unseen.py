@@ -56,7 +56,7 @@ VOCABULARY: dict[str, Callable[[Tables], Iterable[str]]] = {
         *world.details,
         *(text for each in world.fields.values() for text in (*each.sentences, *each.summaries, *each.missing)),
     ],
-    "checklist": lambda world: world.checklist,
+    "checklist": lambda world: [text for texts in world.checklist.values() for text in texts],
 }
 """Everything a world draws from, each pooled over all fields and places."""
 

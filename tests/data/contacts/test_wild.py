@@ -8,8 +8,8 @@ import pytest
 
 from cai.data.answers import CONTACT_LABELS, parse_answer
 from cai.data.contacts.examples import Example, make_examples
-from cai.data.contacts.noise import common_syllables
 from cai.data.contacts.organisations import Organisation, make_organisation, seeded_random
+from cai.data.contacts.syllables import FREQUENT, common_syllables
 from cai.data.contacts.tables import TRAINING_TABLES, Tables
 from cai.data.contacts.unseen.tables import EVALUATION_TABLES
 from cai.data.contacts.wild import wild_tables
@@ -66,8 +66,11 @@ def test_every_pattern_is_filled(examples: list[Example], organisations: list[Or
 
 def test_names_are_of_all_common_syllables(organisations: list[Organisation]) -> None:
     assert len(common_syllables()) == 2350
+    assert len(set(FREQUENT)) == 1000
+    assert set(FREQUENT) < set(common_syllables())
     seen = {char for organisation in organisations for char in organisation.name + organisation.address}
-    assert len(seen & set(common_syllables())) > 1900
+    assert len(seen & set(FREQUENT)) > 950
+    assert len(seen & set(common_syllables())) > 1100
 
 
 def test_what_tells_apart_what_looks_alike_keeps_its_name(worlds: list[Tables]) -> None:
@@ -91,6 +94,8 @@ def test_nothing_is_of_the_world_that_models_are_judged_by(worlds: list[Tables],
     labels = {normalised(word) for words in unseen.fields.values() for word in (*words.labels, *words.signs)}
     found = {normalised(label) for world in worlds for words in world.fields.values() for label in words.labels}
     assert not labels & found
+    nouns = {normalised(noun) for words in unseen.fields.values() for noun in words.nouns}
+    assert not nouns & {normalised(noun) for world in worlds for words in world.fields.values() for noun in words.nouns}
     sentences = {sentence for words in unseen.fields.values() for sentence in words.sentences}
     assert not sentences & {text for world in worlds for words in world.fields.values() for text in words.sentences}
     items = {(layout.item, layout.joint) for layout in unseen.layouts if "{sentence}" not in layout.item}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from cai.data.contacts.wordings import Layout
@@ -58,27 +59,16 @@ ALL_SUMMARIES: Final = (
     "확인된 연락 수단은 {value}입니다.",
 )
 
-CHECKLIST: Final = (
-    "{hours}에 맞추어 들르기",
-    "문 여는 때 살피기: {hours}",
-    "가기 전에 시간({hours}) 살피기",
-    "{department}에 물어보기",
-    "{department} 창구 들르기",
-    "{department} 자리 알아 두기",
-    "{service} 준비물 챙기기",
-    "{service} 신청 방법 알아보기",
-    "{service} 접수 여부 물어보기",
-)
+CHECKLIST: Final[Mapping[str, tuple[str, ...]]] = {
+    "tel": ("통화할 때 할 말을 미리 써 보기", "받는 시간이 언제인지 알아보기"),
+    "address": ("지도에서 자리를 찾아보기", "몇 시에 여는지 알아보고 나서기"),
+    "web": ("주소를 틀리지 않게 옮겨 적기", "공지를 먼저 읽어 보기"),
+    "email": ("주소를 틀리지 않게 옮겨 쓰기", "쓸 말을 미리 간추리기"),
+    "hours": ("쉬는 때를 미리 알아보기", "시간에 맞추어 나서기"),
+    "fax": ("번호를 틀리지 않게 옮겨 적기", "넣을 서류를 모아 두기"),
+    "all": ("쓸 연락처를 옮겨 적기", "할 말을 미리 써 보기"),
+    "missing": ("다른 글도 살펴보기", "적힌 곳에 물어보기"),
+}
 
-DETAILS: Final = (
-    "{name}에서 하는 일은 {service}입니다.",
-    "{name}{topic} {service} 등을 맡아 처리합니다.",
-    "하는 일은 {service}, 맡은 부서는 {department}입니다.",
-    "궁금한 점은 {name} {department}에서 풀어 드립니다.",
-    "맡은 부서는 {department}입니다.",
-    "{name}의 문을 여는 때는 {hours}입니다.",
-    "하는 일은 {service}, 여는 때는 {hours}입니다.",
-    "{department}에서 손님을 맞는 때는 {hours}입니다.",
-    "{name}{topic} {address}에 자리 잡고 있습니다.",
-)
+DETAILS: Final = ("연락처는 문서에서 옮겨 적었고, 더 알고 싶은 것은 문서에 나와 있습니다.",)
 """Closed by 니다 and a full stop, without web or mail addresses, as the format of answers asks."""
