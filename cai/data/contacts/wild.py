@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from cai.data.contacts.asking import general_questions, noun, with_noise
 from cai.data.contacts.fields import FIELDS
 from cai.data.contacts.kinds import Kind, NamePart
 from cai.data.contacts.noise import DIGITS, RESERVED_LABELS, latin, sign, signs, some_digits, word
-from cai.data.contacts.nouns import noun
 from cai.data.contacts.places import City
 from cai.data.contacts.tables import TRAINING_TABLES, Tables
 from cai.data.contacts.wordings import Layout
@@ -38,7 +38,11 @@ NAME_ENDS: Final = (
     "마을",
     "",
 )
-PLACE_ENDS: Final = (("시", "도", "특별시", "광역시"), ("구", "군", "시", "읍"), ("로", "길", "대로", "번길", "동"))
+PLACE_ENDS: Final = (
+    ("시", "도", "특별시", "광역시", "특별자치도", "특별자치시"),
+    ("구", "군", "시", "읍"),
+    ("로", "길", "대로", "번길", "동"),
+)
 OFFICES: Final = ("과", "실", "팀", "부", "센터", "처", "국", "창구")
 WORKS: Final = ("상담", "접수", "안내", "발급", "신고", "교육", "관리", "지원", "판매", "예약")
 MARKS: Final = (":", "=", "|", "~", "...", "/", "–", ">", "=>", "//", "·", ",", "", "", "")
@@ -68,20 +72,6 @@ CLOSINGS: Final = (
     "이라고 합니다.",
 )
 TIES: Final = ("번", "번으로", "로", "에", "에서", "을", "를", "으로", "까지", "번에", "와", "번을")
-ASKING: Final = (
-    "?",
-    "은요?",
-    " 줘",
-    " 주세요",
-    " 좀",
-    " 알려 줄래요?",
-    " 가르쳐 주세요.",
-    " 보여 주세요",
-    " 뭐지?",
-    "...",
-    " please",
-)
-
 NO_SHAPE: Final = frozenset({"fax", "second_tel"})
 """Fields that only their label tells from another: it stays one that says what it is. The other number is the telephone."""
 
@@ -107,7 +97,7 @@ def wild_tables(rng: random.Random) -> Tables:
         mailboxes=(latin(rng) + some_digits(rng, 0.3),),
         layouts=(_layout(rng),),
         fields={field: _words(rng, field, words) for field, words in FIELDS.items()},
-        general_questions=_questions(rng),
+        general_questions=general_questions(rng),
     )
 
 
@@ -143,7 +133,9 @@ def _address(rng: random.Random) -> tuple[str, tuple[str]]:
     district = word(rng, 1, 2)
     # Many a road has its name from the town it runs through: what follows a word is then not always the same.
     road = rng.choice(("{street}", "{street}", f"{district}{rng.choice(('', '', word(rng, 1, 2)))}"))
-    pieces = ["{city}" + ends[0], district + ends[1], road + ends[2]]
+    # The regions are the same in every world, as Korea has no others: what begins with one is an address.
+    region = rng.choice(TRAINING_TABLES.regions).name if rng.random() < 0.5 else "{city}" + ends[0]
+    pieces = [region, district + ends[1], road + ends[2]]
     number = rng.choice(
         ("{number}", "{number}", "{number}-" + rng.choice("123456789"), "{number}번길 1" + rng.choice(DIGITS))
     )
@@ -200,7 +192,10 @@ def _layout(rng: random.Random) -> Layout:
     value = rng.choice(("{value}",) * 5 + ('"{value}"', "'{value}'", "<{value}>", "`{value}`", "({value})", "[{value}]"))
     blank = rng.choice((" ", " ", "", "\t")) if mark or right else " "
     item = rng.choice((f"{label}{mark}{blank}{value}", f"{label} {mark} {value}", f"{value}{blank}{mark or '|'} {label}"))
-    return Layout(opening, f"{bullet}{rng.choice((' ', ' ', ''))}{item}".strip(), rng.choice(JOINTS))
+    item = f"{bullet}{rng.choice((' ', ' ', ''))}{item}"
+    if rng.random() < 0.2:
+        item += f" {bullet or mark}"
+    return Layout(opening, item.strip(), rng.choice(JOINTS))
 
 
 def _words(rng: random.Random, field: str, words: FieldWords) -> FieldWords:
@@ -217,15 +212,8 @@ def _words(rng: random.Random, field: str, words: FieldWords) -> FieldWords:
         signs=labels,
         sentences=(*sentences, *known),
         nouns=(*nouns, *words.nouns, *made),
-        questions=tuple(_with_noise(rng, question) for question in words.questions),
+        questions=tuple(with_noise(rng, question) for question in words.questions),
     )
-
-
-def _with_noise(rng: random.Random, question: str) -> str:
-    """Words that say nothing before or after a question, now and then: what it asks for is known by few of its own."""
-    before = f"{word(rng, 1, 4)} " if rng.random() < 0.25 else ""
-    after = f" {word(rng, 1, 3)} {word(rng, 1, 3)}"[: rng.choice((3, 9))] if rng.random() < 0.25 else ""
-    return (before + question + after).rstrip()
 
 
 def _label(rng: random.Random, field: str, stems: Sequence[str], *, plain: bool = False) -> str:
@@ -250,10 +238,3 @@ def _sentence(rng: random.Random, label: str) -> str:
     )
     after = rng.choice(CLOSINGS) if rng.random() < 0.5 else f"{rng.choice(TIES)} {word(rng, 1, 4)} {word(rng, 1, 4)}."
     return f"{filler}{label}{rng.choice(PARTICLES)}{{value}}{after}"
-
-
-def _questions(rng: random.Random) -> tuple[str, ...]:
-    asks = tuple(f"{{name}}{rng.choice((' ', '의 ', ', '))}{{noun}}{rng.choice(ASKING)}" for _ in range(4))
-    noise = tuple(f"{word(rng, 1, 4)} {{name}} {word(rng, 1, 3)} {{noun}} {word(rng, 1, 4)}" for _ in range(2))
-    turned = f"{{noun}}{rng.choice(ASKING)} {word(rng, 1, 3)} {{name}}"
-    return (*asks, *noise, turned, *rng.sample(TRAINING_TABLES.general_questions, 4))

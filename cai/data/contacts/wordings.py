@@ -78,6 +78,12 @@ GENERAL_QUESTIONS: Final = (
     "{name} {noun} 확인하고 싶어요",
     "{name}에 처음 가는데 {noun} 좀요!",
     "What is the {noun} of {name}?",
+    "아래 글에 있는 {name} {noun} 좀 옮겨 주세요.",
+    "급해요! {name} {noun}요.",
+    "찾는 곳은 {name}인데 {noun}{subject} 필요하네요.",
+    "지금 {name} 앞인데 {noun} 좀 볼게요.",
+    "어제 들은 {name}의 {noun}{subject} 궁금합니다.",
+    "{noun}{subject} 궁금한 곳은 {name} 하나예요.",
     "{name} {noun} please",
 )
 

@@ -1,10 +1,27 @@
-"""Nouns that a question may ask with, put together of two parts each: more than anyone would write down."""
+"""Questions of wild worlds: more nouns and forms than anyone would write down, among words that say nothing."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping
 from typing import Final
+
+from cai.data.contacts.noise import word
+from cai.data.contacts.tables import TRAINING_TABLES
+
+ASKING: Final = (
+    "?",
+    "은요?",
+    " 줘",
+    " 주세요",
+    " 좀",
+    " 알려 줄래요?",
+    " 가르쳐 주세요.",
+    " 보여 주세요",
+    " 뭐지?",
+    "...",
+    " please",
+)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -59,3 +76,19 @@ def noun(rng: random.Random, field: str) -> str | None:
         if found.replace(" ", "").casefold() not in RESERVED_NOUNS:
             return found
     return None
+
+
+def with_noise(rng: random.Random, question: str) -> str:
+    """Words that say nothing before or after a question, now and then: what it asks for is known by few of its own."""
+    before = f"{word(rng, 1, 4)} {rng.choice(('', word(rng, 1, 3) + ' '))}" if rng.random() < 0.4 else ""
+    after = f" {word(rng, 1, 3)} {word(rng, 1, 3)}"[: rng.choice((3, 9))] if rng.random() < 0.25 else ""
+    return (before + question + after).rstrip()
+
+
+def general_questions(rng: random.Random) -> tuple[str, ...]:
+    """Templates with ``{name}`` and ``{noun}``."""
+    asks = tuple(f"{{name}}{rng.choice((' ', '의 ', ', '))}{{noun}}{rng.choice(ASKING)}" for _ in range(4))
+    noise = tuple(f"{word(rng, 1, 4)} {{name}} {word(rng, 1, 3)} {{noun}} {word(rng, 1, 4)}" for _ in range(2))
+    turned = f"{{noun}}{rng.choice(ASKING)} {word(rng, 1, 3)} {{name}}"
+    chosen = (*asks, *noise, turned, *rng.sample(TRAINING_TABLES.general_questions, 4))
+    return tuple(with_noise(rng, question) for question in chosen)
