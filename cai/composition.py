@@ -31,7 +31,7 @@ from cai.config.base import Config
 from cai.config.validate import Validation, leaf_paths
 from cai.errors import ConfigError, DataError, RunError
 from cai.grammar import check_hydra_overrides, expand, read_overrides
-from cai.overrides import Arguments, parse_arguments, quote, refuse_sweep
+from cai.overrides import Arguments, parse_arguments, quote, refuse_sweep, refuse_tokenizer
 from cai.resources import conf_folder
 from cai.spelling import did_you_mean
 
@@ -78,9 +78,7 @@ class HydraSession(AbstractContextManager["HydraSession"]):
         """Every job of the command line, validated. Raises ``ConfigError`` with all problems of all jobs."""
         overrides, hydras, problems = read_overrides(self.arguments.rest, self.loader)
         if hydras:
-            chosen = [
-                o for o in hydras if "/" in o.key_or_group and o.value() in self.loader.get_group_options(o.key_or_group)
-            ]
+            chosen = [o for o in hydras if "/" in (key := o.key_or_group) and o.value() in self._options(key)]
             tree = self._hydra_tree(tuple(o.input_line or "" for o in chosen))
             problems += check_hydra_overrides(hydras, tree, self.loader)
         combinations, swept_keys, more = expand(overrides, self.arguments.multirun, self.loader)
@@ -138,7 +136,9 @@ class HydraSession(AbstractContextManager["HydraSession"]):
         if config is None or len(self.problems) > before:
             return None
         try:
-            return config.settled(self.arguments.trusted)
+            if (settled := config.settled(self.arguments.trusted)) is not config:
+                refuse_tokenizer([*(override.key_or_group for override in overrides), *self.arguments.verbatim])
+            return settled
         except (ConfigError, RunError, DataError) as error:
             self.problems += str(error).splitlines()
             return None

@@ -27,8 +27,7 @@ from cai.errors import DataError
 from cai.evaluation.answering import cases_of, evaluate_answers, longer_than_window
 from cai.evaluation.likelihood import Likelihood, likelihood
 from cai.evaluation.report import Answers, Evaluation, add_to_tensorboard, refuse_existing, write_page
-from cai.exchange.base import read_export
-from cai.exchange.reading import is_export
+from cai.exports import is_export, read_export
 from cai.interruption import deferred
 from cai.model.base import IGNORE_INDEX
 from cai.overrides import parse_arguments, refuse_sweep

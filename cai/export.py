@@ -9,27 +9,29 @@ if __name__ == "__main__":  # before PyTorch is imported, which reads an environ
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 from cai.composition import HydraSession
 from cai.config.exporting import ExportConfig
 from cai.config.saved import save_config
 from cai.device import DeviceConfig
 from cai.errors import ConfigError, OutputError, RunError
-from cai.exchange.base import EXPORT, Format, Source, format_of
+from cai.exchange.base import Format, Source, format_of
 from cai.exchange.check import Difference, difference
-from cai.files import told, write_whole
+from cai.exports import EXPORT, is_export, read_export
+from cai.files import sync_folder, sync_tree, told, write_whole
 from cai.overrides import parse_arguments, refuse_sweep
 from cai.run import TOKENIZER
 from cai.runs import CONFIG, find_run, read_facts
 from cai.trained import load_trained
 
-PLAIN_CPU = DeviceConfig(
-    type="cpu", precision="fp32", compile=False, compile_optimizer=False, threads=0, deterministic=True
-)
+PLAIN_CPU = DeviceConfig(type="cpu", precision="fp32", compile=False, compile_optimizer=False, threads=0, deterministic=True)
 """Where the original is computed: every format is compared in fp32."""
+
+INSTEAD = "Or write to another place: out=..."
 
 
 def main(words: Sequence[str]) -> int:
@@ -44,15 +46,26 @@ def main(words: Sequence[str]) -> int:
             f"`precision` must be one of {', '.join(form.PRECISIONS)} with to={config.to}, but is {config.precision}."
         )
     directory = find_run(config.run, Path(config.output_dir).expanduser(), config.checkpoint)
+    refuse_export(directory)
     target = folder_of(config, directory)
     trained = load_trained(directory, config.checkpoint, PLAIN_CPU.build(), arguments.trusted)
     source = Source(directory, config.checkpoint, trained, read_facts(directory))
     form.refuse(source)
     with new_folder(target) as folder:
-        found = export(source, form, folder, config.precision)
+        found = export(source, form, folder, config.precision, arguments.trusted)
         note(folder, source, config, found)
     print(f"{directory}, {config.checkpoint} (step {trained.step:,})\ncompared  {found}\nwritten   {target}")
     return 0
+
+
+def refuse_export(directory: Path) -> None:
+    """Raise ``RunError`` if ``directory`` is no run, but what has been made of one."""
+    if is_export(directory):
+        facts = read_export(directory)
+        raise RunError(
+            f"run must be a run directory, but {directory} is an export (to={facts['to']}). Give the run that it was made"
+            f" of: {facts.get('run', 'its name is not known')}"
+        )
 
 
 def folder_of(config: ExportConfig, directory: Path) -> Path:
@@ -68,27 +81,57 @@ def folder_of(config: ExportConfig, directory: Path) -> Path:
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A folder to write to, which is ``target`` when the block ends well and gone when it does not."""
-    unfinished = target.with_name(f".{target.name}.unfinished")
-    with told(target):
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        try:
-            yield unfinished
-            unfinished.rename(target)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+    """A folder to write to, which is ``target`` when the block ends well and gone when it does not.
 
-
-def export(source: Source, form: Format, folder: Path, precision: str) -> Difference:
-    """Write ``source`` to ``folder``, and compare. Raises ``RunError`` if what is read there is another model."""
-    save_config(source.trained.config, folder / CONFIG)
-    source.trained.tokenizer.save(folder / TOKENIZER)
-    form.write(source, folder, precision)
+    Its name is one that no other process has: what a killed one leaves is in nobody's way. Raises ``OutputError`` if it
+    cannot be made, or if ``target`` was made by somebody else meanwhile.
+    """
+    unfinished = target.with_name(f".{target.name}.{uuid4().hex[:12]}.export")
+    above = [folder for folder in unfinished.parents if not folder.exists()]
     try:
-        found = difference(source, form.reopen(folder))
-    except ValueError as error:
-        raise RunError(f"the export must be the same model, but {error}. Nothing was kept.") from error
+        with told(target, INSTEAD):
+            unfinished.mkdir(parents=True)
+        yield unfinished
+        with told(target, INSTEAD):
+            sync_tree(unfinished)
+            _take_place(unfinished, target)
+            sync_folder(target.parent)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        for folder in above:
+            with suppress(OSError):  # it was never made, or somebody else uses it
+                folder.rmdir()
+        raise
+
+
+def _take_place(unfinished: Path, target: Path) -> None:
+    taken = OutputError(
+        f"out must be a new folder, but {target} was made by another process meanwhile. Nothing of this export was kept."
+        " Give another: out=..."
+    )
+    if target.exists():
+        raise taken
+    try:
+        unfinished.rename(target)  # fails if a folder that holds something is there
+    except OSError as error:
+        if target.exists():
+            raise taken from error
+        raise
+
+
+def export(source: Source, form: Format, folder: Path, precision: str, trusted: Collection[str] = ()) -> Difference:
+    """Write ``source`` to ``folder``, and compare. Raises ``RunError`` if what is read there is another model.
+
+    ``trusted``: the packages that the run's components may come from.
+    """
+    with told(folder, INSTEAD):
+        save_config(source.trained.config, folder / CONFIG)
+        source.trained.tokenizer.save(folder / TOKENIZER)
+        form.write(source, folder, precision)
+    try:
+        found = difference(source, form.reopen(folder, trusted))
+    except (ValueError, OSError) as error:
+        raise RunError(f"the export must be the same model, but {str(error).rstrip('.')}. Nothing was kept.") from error
     if not found.within(precision):
         raise RunError(f"the export must be the same model, but is not: {found}. Nothing was kept.")
     return found

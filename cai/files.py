@@ -33,7 +33,7 @@ def whole_file(path: Path, *, keep_as: Path | None = None) -> Iterator[Path]:
             if leftover is not None:
                 leftover.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def second_name(path: Path, name: Path) -> None:
@@ -73,15 +73,20 @@ def write_whole(path: Path, text: str) -> None:
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
-    """An ``OSError`` inside as an ``OutputError`` about ``path``: a full disk gives one that does not know its file."""
+def told(path: Path, instead: str = "") -> Iterator[None]:
+    """An ``OSError`` inside as an ``OutputError`` about ``path``: a full disk gives one that does not know its file.
+
+    ``instead``: a sentence on what else could be done.
+    """
     try:
         yield
     except OutputError:
         raise
     except OSError as error:
         remedy = f"Free some space ({free_mib(path):.1f} MiB are free)" if is_full(error) else "Make it writable"
-        raise OutputError(f"{path} could not be written ({error.strerror or error}). {remedy}.") from error
+        raise OutputError(
+            f"{path} could not be written ({error.strerror or error}). {remedy}. {instead}".rstrip()
+        ) from error
 
 
 def free_mib(path: Path) -> float:
@@ -95,7 +100,18 @@ def sync(path: Path) -> None:
     _fsync(path, os.O_RDWR)
 
 
-def _sync_folder(path: Path) -> None:
+def sync_tree(folder: Path) -> None:
+    """``sync`` of all files in ``folder``, and of their names."""
+    everything = [folder, *folder.rglob("*")]
+    for path in everything:
+        if path.is_file():
+            sync(path)
+    for path in everything:
+        if path.is_dir():
+            sync_folder(path)
+
+
+def sync_folder(path: Path) -> None:
     """The same for the names in a folder, as far as the system can: Windows and some network disks cannot."""
     with contextlib.suppress(OSError):
         _fsync(path, os.O_RDONLY)
@@ -110,6 +126,7 @@ def _fsync(path: Path, flags: int) -> None:
 
 
 def sweep_unfinished(folder: Path) -> None:
-    """Remove what killed writers left in ``folder``. Only for who holds the lock of all that is written there."""
+    """Remove what killed writers of files left in ``folder``. Only for who holds the lock of all that is written there."""
     for path in folder.glob(".*.unfinished"):
-        path.unlink()
+        if path.is_symlink() or not path.is_dir():
+            path.unlink()

@@ -13,6 +13,10 @@ from cai.errors import ConfigError
 VERBATIM = frozenset({"question", "doc", "prompt", "text", "file", "run", "out", "path", "name", "output_dir"})
 """Keys whose values are texts of the user's: Hydra's grammar would refuse them, read a list, or make a sweep."""
 
+PLACES = ("model.path", "trainer.init_from")
+"""Keys whose values are paths; with ``-m`` several of them where there is a comma, which Hydra's grammar then reads: a sweep
+over what training begins with."""
+
 FLAGS = ("-m", "--multirun", "--config-dir", "-h", "--help")
 
 
@@ -46,7 +50,7 @@ class Arguments:
 def parse_arguments(words: Sequence[str]) -> Arguments:
     """Sort a command line."""
     arguments = Arguments()
-    queue = list(words)
+    queue, overrides = list(words), list[str]()
     while queue:
         word = queue.pop(0)
         if word in ("-m", "--multirun"):
@@ -66,7 +70,9 @@ def parse_arguments(words: Sequence[str]) -> Arguments:
         elif "=" not in word and not word.startswith("~"):
             arguments.problems.append(f"`{word}` must be an override of the form key=value. {_similar_form(word)}")
         else:
-            _sort(word, arguments)
+            overrides.append(word)
+    for word in overrides:  # now that it is known whether they may be a sweep
+        _sort(word, arguments)
     return arguments
 
 
@@ -86,11 +92,28 @@ def _sort(word: str, arguments: Arguments) -> None:
         arguments.trusted += [package.strip() for package in value.split(",") if package.strip()]
         return
     arguments.typed.append(word)
-    several = key == "model.path" and "," in value  # a sweep over models is one over paths
-    if not word.startswith("~") and not several and (key in VERBATIM or key.endswith((".path", ".template", ".marker"))):
+    if not word.startswith("~") and _is_verbatim(key, value, arguments.multirun):
         arguments.verbatim[key] = value
     else:
         arguments.rest.append(_quoted(word))
+
+
+def _is_verbatim(key: str, value: str, multirun: bool) -> bool:
+    if key in PLACES:
+        return not (multirun and "," in value) and (key, value) != ("trainer.init_from", "null")
+    return key in VERBATIM or key.endswith((".path", ".template", ".marker"))
+
+
+def refuse_tokenizer(keys: Iterable[str]) -> None:
+    """For a config that begins with a model: raise ``ConfigError`` if one of the ``keys`` given is of the tokenizer."""
+    problems = [
+        f"`{key}` must be left out where training begins with a model (trainer.init_from, model=from_pretrained), but is"
+        " given. Leave it out: the tokenizer goes with the weights."
+        for key in keys
+        if key.partition(".")[0] == "tokenizer"
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def _quoted(word: str) -> str:

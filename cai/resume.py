@@ -17,7 +17,7 @@ from cai.config.roots import TrainConfig
 from cai.config.saved import load_config
 from cai.environment import fingerprint_of
 from cai.errors import ConfigError, RunError
-from cai.exchange.reading import is_export
+from cai.exports import is_export
 from cai.overrides import Arguments, named_run
 from cai.recorded import as_recorded, compare_surroundings
 from cai.recorder import newest_step

@@ -14,6 +14,8 @@ from cai.config.roots import TrainConfig
 from cai.config.saved import load_config
 from cai.device import Device
 from cai.errors import RunError
+from cai.exchange.reading import weights_of_export
+from cai.exports import is_export, read_export
 from cai.run import TOKENIZER
 from cai.runs import CONFIG, file_of
 from cai.tokenizer.base import Tokenizer
@@ -40,8 +42,6 @@ def load_trained(directory: Path, checkpoint: str, device: Device, trusted: Sequ
     ``checkpoint``: a file of the run; ``ema``, the moving average at ``last``; or ``average:3``, the mean of the newest 3.
     Raises ``RunError`` for what is missing or does not fit.
     """
-    from cai.exchange.reading import is_export  # imports this module
-
     config = load_config(directory / CONFIG, TrainConfig, trusted)
     tokenizer = Tokenizer.load(directory / TOKENIZER)
     model = config.model.build(vocab_size=tokenizer.vocab_size)
@@ -56,9 +56,6 @@ def load_trained(directory: Path, checkpoint: str, device: Device, trusted: Sequ
 
 def _load_export(model: nn.Module, config: TrainConfig, folder: Path, checkpoint: str) -> tuple[int, str]:
     """Put the weights of an export into ``model``. Returns their step, and the checkpoint that they were."""
-    from cai.exchange.base import read_export
-    from cai.exchange.reading import weights_of_export
-
     if checkpoint != "best":
         raise RunError(
             f"checkpoint must be left out with an export, which holds one set of weights, but is {checkpoint}. Give the run"

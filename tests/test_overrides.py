@@ -43,6 +43,17 @@ def test_every_path_is_taken_as_it_stands(key: str, text: str) -> None:
     assert parse_arguments([f"{key}={text}"]).verbatim == {key: text}
 
 
+@pytest.mark.parametrize("key", ["model.path", "trainer.init_from"])
+def test_what_training_begins_with_is_one_path_unless_it_is_swept(key: str) -> None:
+    for text in ("o (1)/a=b", "a,b"):
+        assert parse_arguments([f"{key}={text}"]).verbatim == {key: text}
+    assert parse_arguments([f"{key}=a (1)", "-m", "seed=1,2"]).verbatim == {key: "a (1)"}
+    for words in (["-m", f"{key}=a,b"], [f"{key}=a,b", "-m"]):
+        arguments = parse_arguments(words)
+        assert (arguments.verbatim, arguments.rest, arguments.typed) == ({}, [f"{key}=a,b"], [f"{key}=a,b"])
+    assert parse_arguments(["trainer.init_from=null"]).verbatim == {}
+
+
 @pytest.mark.parametrize("word", ["data.paths=a", "data.split=hash", "model.name_of=x", "xpath=1"])
 def test_other_values_go_to_hydras_grammar(word: str) -> None:
     arguments = parse_arguments([word])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from cai.errors import ConfigError, RunError
+from cai.errors import ConfigError
+from cai.exports import EXPORT as EXPORT
+from cai.exports import read_export as read_export
+from cai.tokenizer.base import Tokenizer
 from cai.trained import TrainedRun
-
-EXPORT = "export.json"
-"""In the folder of an export: its format, and the run that it was made of."""
 
 FORMATS = {
     "safetensors": "weights, config and tokenizer, for CAI itself or a few lines of PyTorch",
@@ -82,6 +82,22 @@ class Reopened(ABC):
         return written
 
 
+class Called(Reopened):
+    """A ``function`` from ids ``(1, T)`` to logits ``(1, T, V)``, with a tokenizer of CAI's."""
+
+    def __init__(self, by: str, tokenizer: Tokenizer, function: Callable[[Tensor], Tensor]) -> None:
+        self.by = by
+        self._tokenizer = tokenizer
+        self._function = function
+
+    def encode(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text)
+
+    @torch.no_grad()
+    def logits(self, ids: Sequence[int]) -> Tensor:
+        return self._function(torch.tensor([list(ids)]))[0].float()
+
+
 class Format(Protocol):
     """What a module of a format has."""
 
@@ -95,14 +111,19 @@ class Format(Protocol):
     def write(self, source: Source, folder: Path, precision: str) -> None:
         """The export into an empty ``folder``."""
 
-    def reopen(self, folder: Path) -> Reopened:
-        """Open what ``write`` wrote."""
+    def reopen(self, folder: Path, trusted: Collection[str] = ()) -> Reopened:
+        """Open what ``write`` wrote. ``trusted``: packages that components in its ``config.yaml`` may come from."""
 
 
 def format_of(name: str) -> Format:
     """The module of a format. Imports no package that is not installed with CAI itself."""
     module: Format = import_module(f"cai.exchange.{name}")
     return module
+
+
+def first_line(error: BaseException) -> str:
+    """What PyTorch's exporters say of an error, without colours, and without the pages that follow."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().partition("\n")[0].rstrip(" .:")
 
 
 def needs_package(package: str, extra: str, purpose: str) -> None:
@@ -114,13 +135,3 @@ def needs_package(package: str, extra: str, purpose: str) -> None:
             f"{purpose} needs the package {package}, but it cannot be imported ({error})."
             f' Install it: pip install "cai[{extra}]"'
         ) from None
-
-
-def read_export(folder: Path) -> dict[str, Any]:
-    """``export.json``. Raises ``RunError`` if there is none that can be read."""
-    try:
-        facts: dict[str, Any] = json.loads((folder / EXPORT).read_text(encoding="utf-8"))
-        _ = facts["to"], facts["step"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{folder} must be an export of CAI's, but its {EXPORT} cannot be read ({error!r}).") from error
-    return facts

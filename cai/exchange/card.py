@@ -15,6 +15,7 @@ from cai.config.saved import to_tree
 from cai.evaluation.report import FOLDER
 from cai.evaluation.scores import NAMES, REPETITION
 from cai.exchange.base import Source
+from cai.exchange.card_places import public, public_tree, public_word, shown
 from cai.exchange.check import QUESTIONS
 from cai.markup import ANSWER_START, TAGS
 from cai.plan import count_parameters
@@ -106,7 +107,7 @@ def _use(source: Source, *, own_code: bool) -> str:
 
 def _data(source: Source) -> str:
     facts = source.facts.get("fingerprints", {})
-    tree = to_tree(source.trained.config)
+    tree = public_tree(to_tree(source.trained.config))
     blocks = _fenced("yaml", [_yaml({"data": tree["data"], "tokenizer": tree["tokenizer"]})])
     if not facts:
         return blocks
@@ -115,7 +116,7 @@ def _data(source: Source) -> str:
 
 def _training(source: Source) -> str:
     """What decides most; all of it is in the config beside it."""
-    config, tree = source.trained.config, to_tree(source.trained.config)
+    config, tree = source.trained.config, public_tree(to_tree(source.trained.config))
     trainer = {name: tree["trainer"][name] for name in ("max_steps", "max_epochs", "batch_size", "ema_decay")}
     short = {name: tree[name] for name in ("seed", "model", "optimizer", "schedule")} | {"trainer": trainer}
     device = source.facts.get("device", {})
@@ -124,9 +125,20 @@ def _training(source: Source) -> str:
     where += [f"with PyTorch {versions['torch']}"] if "torch" in versions else []
     ran = f" It ran {' '.join(where)}." if where else ""
     tokens = config.trainer.batch_size * config.model.block_size
-    return f"At most {tokens:,} tokens went into an update.{ran} Every option is in `{CONFIG}`; in short:\n\n" + _fenced(
-        "yaml", [_yaml(short)]
+    begun = _begun_with(source)
+    return (
+        f"{begun}At most {tokens:,} tokens went into an update.{ran} Every option is in `{CONFIG}`; in short:\n\n"
+        + _fenced("yaml", [_yaml(short)])
     )
+
+
+def _begun_with(source: Source) -> str:
+    """What gave the first weights, if not chance."""
+    if (place := source.trained.config.trainer.init_from) is None:
+        return ""
+    fingerprint = source.facts.get("init_from", {}).get("weights")
+    known = f" (fingerprint `{fingerprint}`)" if fingerprint else ""
+    return f"It began with `{Path(place).expanduser().absolute().name}`{known}, whose tokenizer it has. "
 
 
 def _scores(source: Source) -> str:
@@ -143,6 +155,7 @@ def _rows(source: Source) -> Iterator[tuple[str, str, str]]:
     if not source.checkpoint.startswith(AVERAGED):
         yield from (_row(name, value, "") for name, value in _of_training(source).items() if name not in figures)
     counts, about = evaluation.get("counts") or {}, evaluation.get("about") or ""
+    about = f"of {public(about[3:])}" if about.startswith("of ") else about  # a file of questions
     for name, value in figures.items():
         of = counts.get(name)
         over = f"{of['of']:,} {about}".strip() if isinstance(of, Mapping) and "of" in of else ""
@@ -190,20 +203,16 @@ def _reproduce(source: Source) -> str:
     code = facts.get("code", {})
     commit = f"commit {code['commit']}" if code.get("commit") else f"version {facts.get('versions', {}).get('cai', '?')}"
     changed = ", with uncommitted changes, which the run's own run.json holds" * bool(code.get("dirty"))
-    folder = ["--config-dir", facts["config_dir"]] if isinstance(facts.get("config_dir"), str) else []
+    folder = ["--config-dir", public(facts["config_dir"])] if isinstance(facts.get("config_dir"), str) else []
+    init_from = source.trained.config.trainer.init_from
+    words = [public_word(word, init_from) for word in facts.get("overrides", [])]
     trust = [f"trust={','.join(code['own'])}"] if code.get("own") else []
     lines = [
-        shlex.join(["cai", "train", *facts.get("overrides", []), *folder, *trust]),
-        shlex.join(["cai", "reproduce", _shown(source.directory), *trust])
+        shlex.join(["cai", "train", *words, *folder, *trust]),
+        shlex.join(["cai", "reproduce", shown(source.directory), *trust])
         + "  # the same, compared with this run to the bit",
     ]
     return f"By CAI's {commit}{changed}:\n\n" + _fenced("sh", lines)
-
-
-def _shown(directory: Path) -> str:
-    """As it is called from here; the names above it on this machine are nobody else's business."""
-    path = directory.absolute()
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name
 
 
 def _limits(source: Source) -> str:

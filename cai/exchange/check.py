@@ -17,6 +17,17 @@ from cai.tokenizer.pretrained import PROBES
 TOLERANCE = 1e-4
 """The largest difference of two logits, in fp32."""
 
+BOUNDS = {"float16": 0.1, "bfloat16": 0.8, "q8_0": 1.0}
+"""The same for weights of fewer bits, as a share of the standard deviation of the original's logits.
+
+Some programs compute in that type too, and what they lose grows with the logits. Each is about three times the most that
+was measured, with drawn weights (float16 0.024, bfloat16 0.20, q8_0 0.35; trained ones lose a tenth of it), so that a deep
+model has room. The logits of another model's weights are apart by three times their standard deviation, or more.
+"""
+
+LOW = 1e-9
+"""Logits that vary less are all the same."""
+
 LEAST = -80.0
 """Log-probabilities below this count as this: of a smaller probability nothing is left in fp32."""
 
@@ -49,10 +60,16 @@ class Difference(NamedTuple):
     """How much of ``logits`` may be the program's own arithmetic, where that is coarser than fp32."""
     of: str = "logit"
     """What ``logits`` is the difference of: ``logit`` or ``log-probability``."""
+    beyond: float = 0.0
+    """The largest difference of two logits of a prompt, less what is explained by the coarseness there."""
+    share: float = 0.0
+    """``beyond``, or half of how far a written token is from the best, per standard deviation of the prompt's logits."""
 
     def within(self, precision: str) -> bool:
-        """Whether it is the same model. Weights of fewer bits are another one, a little."""
-        return precision != "float32" or (self.logits <= TOLERANCE + self.coarseness and self.same == self.written)
+        """Whether it is the same model. Weights of fewer bits are another one, a little (``BOUNDS``)."""
+        if precision == "float32":
+            return self.beyond <= TOLERANCE and self.same == self.written
+        return self.share <= BOUNDS[precision]
 
     def __str__(self) -> str:
         tokens = f"tokens of {self.texts} texts equal, " if self.texts else ""
@@ -91,41 +108,53 @@ def _logits(model: nn.Module, ids: Sequence[int]) -> Tensor:
     return logits
 
 
+def allowed(precision: str, logits: Tensor) -> float:
+    """How far a logit may be from that of ``logits`` ``(T, V)`` if weights are of ``precision``."""
+    return TOLERANCE if precision == "float32" else BOUNDS[precision] * float(logits.std())
+
+
 def difference(source: Source, reopened: Reopened) -> Difference:
     """Compare. Raises ``ValueError`` if the tokens of a text are others."""
     texts = same_tokens(source.trained.tokenizer, reopened)
-    largest, coarsest, same, written = 0.0, 0.0, 0, 0
-    for probe in probes_of(source):
-        logits, expected = reopened.logits(probe.ids), probe.logits
-        if logits.shape != expected.shape:
-            raise ValueError(f"logits have the shape {tuple(logits.shape)} instead of {tuple(expected.shape)}")
-        if reopened.log_probabilities:
-            logits, expected = logits.clamp(min=LEAST), expected.log_softmax(-1).clamp(min=LEAST)
-        apart = float((logits - expected).abs().max())
-        if not apart < float("inf"):
-            raise ValueError("a logit is not a finite number")
-        coarse = reopened.coarseness(source.trained.model, probe.ids)
-        largest, coarsest = max(largest, apart), max(coarsest, coarse)
-        found = reopened.greedy(probe.ids, probe.room)
-        if len(found) != probe.room:
-            raise ValueError(f"{len(found)} tokens are written instead of {probe.room}")
-        same += _same(source.trained.model, probe.ids, found, near=TOLERANCE + coarse)
-        written += probe.room
+    parts = [_of_probe(source.trained.model, reopened, probe) for probe in probes_of(source)]
     of = "log-probability" if reopened.log_probabilities else "logit"
-    return Difference(reopened.by, texts, largest, same, written, coarsest, of)
+    largest = {name: max(getattr(part, name) for part in parts) for name in ("logits", "coarseness", "beyond", "share")}
+    same, written = sum(part.same for part in parts), sum(part.written for part in parts)
+    return Difference(reopened.by, texts, same=same, written=written, of=of, **largest)
 
 
-def _same(model: nn.Module, ids: Sequence[int], found: Sequence[int], near: float) -> int:
-    """How many of the tokens ``found`` after ``ids`` the ``model`` would have written itself, before one that it would not.
+def _of_probe(model: nn.Module, reopened: Reopened, probe: Probe) -> Difference:
+    """Of one prompt and its continuation: where one is coarse another need not be."""
+    logits, expected = reopened.logits(probe.ids), probe.logits
+    if logits.shape != expected.shape:
+        raise ValueError(f"logits have the shape {tuple(logits.shape)} instead of {tuple(expected.shape)}")
+    if reopened.log_probabilities:
+        logits, expected = logits.clamp(min=LEAST), expected.log_softmax(-1).clamp(min=LEAST)
+    apart = float((logits - expected).abs().max())
+    if not apart < float("inf"):
+        raise ValueError("a logit is not a finite number")
+    coarse = reopened.coarseness(model, probe.ids)
+    found = reopened.greedy(probe.ids, probe.room)
+    if len(found) != probe.room:
+        raise ValueError(f"{len(found)} tokens are written instead of {probe.room}")
+    behind = _behind(model, probe.ids, found)
+    others = (behind > TOLERANCE + coarse).nonzero()
+    same = int(others[0]) if len(others) else probe.room
+    beyond = max(apart - coarse, 0.0)
+    # The best and the token written may each be off.
+    share = max(beyond, (float(behind.max()) - coarse) / 2) / max(float(expected.std()), LOW)
+    return Difference(reopened.by, 0, apart, same, probe.room, coarse, beyond=beyond, share=share)
 
-    All in one pass: as long as they are the same, what comes before each is the same too. Where the best is no more than
-    ``near`` above the one found, either is right.
+
+def _behind(model: nn.Module, ids: Sequence[int], found: Sequence[int]) -> Tensor:
+    """``(N,)``: how far, at each place after ``ids``, the token ``found`` is from the most probable one of the ``model``.
+
+    All in one pass: each is judged after the tokens that were found before it. Where it is not behind, the ``model`` would
+    have written it itself, or could have: of two that are as probable either is right.
     """
     chosen = torch.tensor(list(found), dtype=torch.long)
     logits = _logits(model, [*ids, *found])[len(ids) - 1 : -1]  # (N, V)
-    behind = logits.max(dim=-1).values - logits.gather(1, chosen[:, None])[:, 0]  # (N,)
-    others = (behind > near).nonzero()
-    return int(others[0]) if len(others) else len(found)
+    return logits.max(dim=-1).values - logits.gather(1, chosen[:, None])[:, 0]
 
 
 def same_tokens(tokenizer: Tokenizer, reopened: Reopened) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ def _add_tokenizer(writer: Any, tokenizer: Tokenizer) -> None:
     writer.add_chat_template(CHAT_TEMPLATE)
 
 
-def reopen(folder: Path) -> Reopened:
+def reopen(folder: Path, trusted: Collection[str] = ()) -> Reopened:
     """By llama.cpp if xllamacpp carries it here; else by CAI, from what the file says alone."""
     from cai.exchange.gguf_reading import ReadBack
     from cai.exchange.gguf_runtime import LlamaCpp, has_llama_cpp

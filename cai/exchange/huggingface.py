@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +19,7 @@ from tokenizers import normalizers
 from torch import Tensor
 
 from cai.exchange.base import PRECISIONS as TYPES
-from cai.exchange.base import Reopened, Source
+from cai.exchange.base import Called, Reopened, Source
 from cai.exchange.card import model_card
 from cai.exchange.chat_template import CHAT_TEMPLATE
 from cai.exchange.layouts import layout_named, layout_of
@@ -115,13 +115,13 @@ def tokenizer_page(tokenizer: Tokenizer, block_size: int) -> dict[str, Any]:
     }
 
 
-def reopen(folder: Path) -> Reopened:
+def reopen(folder: Path, trusted: Collection[str] = ()) -> Reopened:
     """By transformers; where it cannot be imported, by CAI, which reads the same files."""
     try:
         with quiet():
             import_module("transformers")
     except ImportError:
-        return _Ours(folder)
+        return _ours(folder)
     return _Theirs(folder)
 
 
@@ -155,25 +155,14 @@ class _Theirs(Reopened):
         return found
 
 
-class _Ours(Reopened):
+def _ours(folder: Path) -> Reopened:
+    page = read_page(folder)
+    layout = layout_named(page, "to")
+    config = layout.config(page, block_size=None, dropout=0.0)
+    model = config.build(vocab_size=page["vocab_size"])
+    model.load_state_dict(layout.ours(read_weights(folder), config))
     by = "CAI's own reader (transformers is not installed)"
-
-    def __init__(self, folder: Path) -> None:
-        self._tokenizer = Tokenizer.load(folder / TOKENIZER)
-        page = read_page(folder)
-        layout = layout_named(page, "to")
-        config = layout.config(page, block_size=None, dropout=0.0)
-        self._model = config.build(vocab_size=page["vocab_size"])
-        self._model.load_state_dict(layout.ours(read_weights(folder), config))
-        self._model.eval()
-
-    def encode(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text)
-
-    @torch.no_grad()
-    def logits(self, ids: Sequence[int]) -> Tensor:
-        logits: Tensor = self._model(torch.tensor([list(ids)]))[0].float()
-        return logits
+    return Called(by, Tokenizer.load(folder / TOKENIZER), model.eval())
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cai.config.roots import TrainConfig
 from cai.errors import ConfigError, DataError, RunError
-from cai.exchange.reading import model_at, most_positions, weights_at
+from cai.exchange.reading import TABLES, model_at, most_positions, weights_at
 from cai.model.base import ModelConfig
 from cai.model.from_pretrained import FromPretrainedConfig
 from cai.plan import described
@@ -32,8 +32,6 @@ C = TypeVar("C", bound=TrainConfig)
 
 FREE = ("dropout", "block_size")
 """Options of a model that change no weight, or only how many positions have one."""
-TABLES = ("wte.weight", "embed_tokens.weight", "lm_head.weight")
-"""Weights with a row for each id, in the architectures that a checkpoint of others may have."""
 POSITIONS = "wpe.weight"
 """Weights with a row for each position."""
 

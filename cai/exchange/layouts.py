@@ -53,7 +53,7 @@ def layouts() -> list[Layout]:
     """Every architecture there is."""
     from cai.exchange.layouts_gpt2 import GPT2Layout
     from cai.exchange.layouts_llama import LlamaLayout, Qwen3Layout
-    from cai.exchange.modern_layout import MODERN
+    from cai.exchange.layouts_modern import MODERN
 
     return [GPT2Layout(), LlamaLayout(), Qwen3Layout(), MODERN]
 
@@ -76,7 +76,7 @@ def layout_named(page: Mapping[str, Any], option: str = "model.path") -> Layout:
     every = {layout.architecture: layout for layout in layouts()}
     names = page.get("architectures")
     for name in names if isinstance(names, list) else ():
-        if name in every:
+        if isinstance(name, str) and name in every:
             return every[name]
     there = ", ".join(map(str, names)) if isinstance(names, list) and names else f"none (its architectures is {names!r})"
     raise ConfigError(

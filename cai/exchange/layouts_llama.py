@@ -100,7 +100,8 @@ class LlamaLayout(Layout):
 
     def _head_dim(self, page: Mapping[str, Any]) -> object:
         head_dim, n_embd, n_head = page.get("head_dim"), page["hidden_size"], page["num_attention_heads"]
-        return n_embd // n_head if head_dim is None and isinstance(n_embd, int) and isinstance(n_head, int) else head_dim
+        known = isinstance(n_embd, int) and isinstance(n_head, int)
+        return n_embd // (n_head or 1) if head_dim is None and known else head_dim  # of no heads validation tells
 
     def _windows(self, page: Mapping[str, Any], size: object) -> Iterator[str]:
         yield from ()
@@ -172,4 +173,6 @@ def _base_in(page: Mapping[str, Any], key: str) -> object:
 def _rope_base(page: Mapping[str, Any]) -> object:
     given = (_base_in(page, "rope_parameters"), _base_in(page, "rope_scaling"), page.get("rope_theta"))
     base = next((one for one in given if one is not None), ROPE_BASE)
-    return float(base) if isinstance(base, int) and not isinstance(base, bool) else base
+    if isinstance(base, int) and not isinstance(base, bool) and abs(base) < 1e300:  # of others validation tells
+        return float(base)
+    return base

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cai.exchange.base import Reopened, Source, needs_package
-from cai.exchange.check import TOLERANCE
+from cai.errors import ConfigError
+from cai.exchange.base import Reopened, Source, first_line, needs_package
+from cai.exchange.check import allowed
 from cai.exchange.graph import BATCH, PAST, Kept, Program, cached_program, kept_by, model_of, plain_program, quiet
 from cai.files import write_whole
 from cai.markup import ANSWER_END
@@ -60,7 +61,17 @@ def _save(program: Program, kept: Sequence[Kept], path: Path) -> dict[str, Any]:
     """Write a graph. Weights of more than 1.5 GiB stand beside it, in ``<name>.data``. Returns its inputs and outputs."""
     names = [name for name, _ in kept]
     with _silent():
-        graph: Any = torch.onnx.export(
+        graph = _graph(program, names)
+        for node in graph.model.graph:
+            node.metadata_props.clear()  # where in PyTorch it came from: as large as the weights of a small model
+        graph.save(path)
+    return {side: [_told(value) for value in getattr(graph.model.graph, side)] for side in ("inputs", "outputs")}
+
+
+def _graph(program: Program, names: Sequence[str]) -> Any:
+    """Raises ``ConfigError`` for an operation that ONNX lacks."""
+    try:
+        return torch.onnx.export(
             program.exported,
             dynamo=True,
             verbose=False,
@@ -68,10 +79,14 @@ def _save(program: Program, kept: Sequence[Kept], path: Path) -> dict[str, Any]:
             input_names=["input_ids", *(f"past_{name}" for name in names)],
             output_names=["logits", *(f"present_{name}" for name in names)],
         )
-        for node in graph.model.graph:
-            node.metadata_props.clear()  # where in PyTorch it came from: as large as the weights of a small model
-        graph.save(path)
-    return {side: [_told(value) for value in getattr(graph.model.graph, side)] for side in ("inputs", "outputs")}
+    except torch.onnx.OnnxExporterError as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # the last is the one that names the operation
+            cause = cause.__cause__
+        raise ConfigError(
+            f"`model` must be one of operations that ONNX has, but is not: {first_line(cause)}."
+            " Try to=safetensors or to=torch_export."
+        ) from error
 
 
 def _told(value: Any) -> dict[str, Any]:
@@ -98,7 +113,7 @@ def _no_telemetry() -> None:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
-def reopen(folder: Path) -> Reopened:
+def reopen(folder: Path, trusted: Collection[str] = ()) -> Reopened:
     """By ONNX Runtime on the CPU."""
     return _Graphs(folder)
 
@@ -118,7 +133,7 @@ class _Graphs(Reopened):
             if name in contents
         }
         self._kept = contents[CACHED]["inputs"][1:] if CACHED in contents else []
-        self._exact = all(kept["type"] == "float32" for kept in self._kept)
+        self._kind = self._kept[0]["type"] if self._kept else "float32"
 
     def encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text)
@@ -133,7 +148,7 @@ class _Graphs(Reopened):
                 of_part, past = self._read(part, past)
                 parts.append(of_part)
             apart = float((torch.cat(parts) - logits).abs().max())
-            if self._exact and not apart <= TOLERANCE:
+            if not apart <= allowed(self._kind, logits):
                 raise ValueError(f"{CACHED} differs from {PLAIN}: logits by {apart:.1e}")
         return logits
 

@@ -16,31 +16,18 @@ from torch import Tensor
 from cai.config.roots import TrainConfig
 from cai.config.saved import load_config
 from cai.errors import ConfigError, RunError
-from cai.exchange.base import EXPORT, read_export
 from cai.exchange.layouts import Layout, layout_named
-from cai.exchange.safetensors import WEIGHTS
-from cai.exchange.weights import PAGE, read_page, read_weights
+from cai.exchange.weights import PAGE, WEIGHTS, read_page, read_shapes, read_weights
+from cai.exports import format_read, is_export, read_export
 from cai.model.base import ModelConfig
 from cai.model.gpt2 import GPT2Config
 from cai.runs import CONFIG
 from cai.trainer.checkpoint import load_checkpoint
 from cai.trainer.folder import CheckpointFolder
+from cai.trainer.state import take_weights
 
-
-def is_export(folder: Path) -> bool:
-    """Whether ``cai export`` has written it."""
-    return (folder / EXPORT).is_file()
-
-
-def format_read(folder: Path) -> str:
-    """The format of an export. Raises ``RunError`` for one that CAI does not read back."""
-    to: str = read_export(folder)["to"]
-    if to not in ("safetensors", "huggingface"):
-        raise RunError(
-            f"an export must be to=safetensors or to=huggingface for CAI to read it, but {folder} is to={to}, for other"
-            " programs alone. Export the run once more: cai export run=... to=safetensors"
-        )
-    return to
+TABLES = ("wte.weight", "embed_tokens.weight", "lm_head.weight")
+"""Weights with a row for each id, in the architectures that a checkpoint of others may have."""
 
 
 def weights_of_export(folder: Path, model: ModelConfig) -> dict[str, Tensor]:
@@ -101,7 +88,7 @@ def model_at(folder: Path, option: str, block_size: int | None, trusted: Collect
     if not folder.is_dir():
         raise RunError(
             f"`{option}` must be the folder of a trained model, but there is no folder {folder}. Paths count from"
-            f" {Path.cwd()}."
+            f" {Path.cwd()}.{' Several are a sweep: cai train -m.' * (',' in str(folder))}"
         )
     if is_export(folder) or (folder / CONFIG).is_file():
         config = load_config(folder / CONFIG, TrainConfig, trusted)
@@ -113,7 +100,7 @@ def model_at(folder: Path, option: str, block_size: int | None, trusted: Collect
             " holds neither file."
         )
     try:
-        _, model = _huggingface(folder, block_size)
+        layout, model = _huggingface(folder, block_size)
     except ConfigError as error:
         raise ConfigError([problem.replace("`model.path`", f"`{option}`") for problem in error.problems]) from None
     if not any(folder.glob("*.safetensors")):
@@ -121,7 +108,26 @@ def model_at(folder: Path, option: str, block_size: int | None, trusted: Collect
             f"`{option}` must hold its weights as *.safetensors, but {folder} has none, and other files could run code."
             " Write them with transformers: AutoModelForCausalLM.from_pretrained(folder).save_pretrained(folder)"
         )
+    _refuse_other_shapes(layout.ours(read_shapes(folder), model), model, folder, option)
     return model
+
+
+def _refuse_other_shapes(weights: Mapping[str, Tensor], model: ModelConfig, folder: Path, option: str) -> None:
+    """Raise ``RunError`` if a weight is not as the options of ``model`` ask it, but for how many ids there are."""
+    with torch.device("meta"):  # shapes alone
+        needed = take_weights(model.build(vocab_size=1))
+    found, wanted = ({name: _shape(name, tensor) for name, tensor in some.items()} for some in (weights, needed))
+    if wrong := [name for name in sorted(found.keys() | wanted.keys()) if found.get(name) != wanted.get(name)]:
+        there, by_page = (shapes.get(wrong[0], "missing") for shapes in (found, wanted))
+        more = f" and {len(wrong) - 1} more" * (len(wrong) > 1)
+        raise RunError(
+            f"`{option}` must hold the weights that its {PAGE} describes, but in {folder} {wrong[0]} is {there}, and"
+            f" {by_page} by {PAGE}{more}. Take both from the same model, whole."
+        )
+
+
+def _shape(name: str, tensor: Tensor) -> tuple[int | str, ...]:
+    return ("ids", *tensor.shape[1:]) if name in TABLES else tuple(tensor.shape)
 
 
 def most_positions(model: ModelConfig) -> int | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from cai.exchange.base import Reopened, Source
+from cai.exchange.base import Called, Reopened, Source
 from cai.exchange.graph import model_of, plain_program, quiet
 from cai.run import TOKENIZER
 from cai.tokenizer.base import Tokenizer
@@ -28,23 +27,8 @@ def write(source: Source, folder: Path, precision: str) -> None:
         torch.export.save(program, folder / PROGRAM)
 
 
-def reopen(folder: Path) -> Reopened:
+def reopen(folder: Path, trusted: Collection[str] = ()) -> Reopened:
     """By PyTorch."""
-    return _Program(folder)
-
-
-class _Program(Reopened):
-    by = f"torch.export {torch.__version__}"
-
-    def __init__(self, folder: Path) -> None:
-        self._tokenizer = Tokenizer.load(folder / TOKENIZER)
-        with quiet():
-            self._module = torch.export.load(folder / PROGRAM).module()
-
-    def encode(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text)
-
-    @torch.no_grad()
-    def logits(self, ids: Sequence[int]) -> Tensor:
-        logits: Tensor = self._module(torch.tensor([list(ids)]))[0]
-        return logits
+    with quiet():
+        module = torch.export.load(folder / PROGRAM).module()
+    return Called(f"torch.export {torch.__version__}", Tokenizer.load(folder / TOKENIZER), module)

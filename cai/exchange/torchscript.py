@@ -6,16 +6,17 @@ PyTorch has deprecated TorchScript in favour of ``torch.export`` (``to=torch_exp
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import fx
 from torch.export import ExportedProgram
 
-from cai.exchange.base import Reopened, Source
+from cai.errors import ConfigError
+from cai.exchange.base import Called, Reopened, Source, first_line
 from cai.exchange.graph import model_of, plain_program, quiet
 from cai.run import TOKENIZER
 from cai.tokenizer.base import Tokenizer
@@ -33,11 +34,14 @@ PyTorch has deprecated TorchScript in favour of torch.export: for something new 
 
 
 def refuse(source: Source) -> None:
-    """Every model can be tried; ``write`` tells of one that PyTorch cannot follow."""
+    """Every model can be tried; ``write`` tells of one that PyTorch cannot follow or say."""
 
 
 def write(source: Source, folder: Path, precision: str) -> None:
-    """The program: ``input_ids (B, T)`` → logits ``(B, T, V)``, for any number of rows and 1 to ``block_size`` tokens."""
+    """The program: ``input_ids (B, T)`` → logits ``(B, T, V)``, for any number of rows and 1 to ``block_size`` tokens.
+
+    Raises ``ConfigError`` for a model that cannot be said in it.
+    """
     program = plain_program(model_of(source, precision), source.block_size).exported
     with _deprecated():
         scripted(program).save(folder / SCRIPT)
@@ -49,7 +53,7 @@ def scripted(program: ExportedProgram) -> Any:
     """The operations of an exported program as TorchScript.
 
     Not by ``torch.jit.trace``, which would take the sizes of the example for those of every input, and cannot save the
-    gradients that some of CAI's functions have.
+    gradients that some of CAI's functions have. Raises ``ConfigError`` for an operation that it lacks.
     """
     module = program.module(check_guards=False)
     graph = module.graph
@@ -66,7 +70,13 @@ def scripted(program: ExportedProgram) -> Any:
                     device = graph.call_function(getattr, (ids, "device"))
                 node.kwargs = {**node.kwargs, "device": device}
     graph.set_codegen(fx.graph.CodeGen())
-    return torch.jit.script(fx.GraphModule(module, graph))
+    try:
+        return torch.jit.script(fx.GraphModule(module, graph))
+    except Exception as error:  # of many kinds: there is none of its own for an operation that TorchScript lacks
+        raise ConfigError(
+            f"`model` must be one of operations that TorchScript has, but is not: {first_line(error)}."
+            " Try to=torch_export or to=safetensors."
+        ) from error
 
 
 @contextmanager
@@ -78,23 +88,8 @@ def _deprecated() -> Iterator[None]:
         yield
 
 
-def reopen(folder: Path) -> Reopened:
+def reopen(folder: Path, trusted: Collection[str] = ()) -> Reopened:
     """By PyTorch."""
-    return _Script(folder)
-
-
-class _Script(Reopened):
-    by = f"TorchScript of PyTorch {torch.__version__}"
-
-    def __init__(self, folder: Path) -> None:
-        self._tokenizer = Tokenizer.load(folder / TOKENIZER)
-        with _deprecated():
-            self._module = torch.jit.load(folder / SCRIPT)  # type: ignore[no-untyped-call]
-
-    def encode(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text)
-
-    @torch.no_grad()
-    def logits(self, ids: Sequence[int]) -> Tensor:
-        logits: Tensor = self._module(torch.tensor([list(ids)]))[0]
-        return logits
+    with _deprecated():
+        module = torch.jit.load(folder / SCRIPT)  # type: ignore[no-untyped-call]
+    return Called(f"TorchScript of PyTorch {torch.__version__}", Tokenizer.load(folder / TOKENIZER), module)

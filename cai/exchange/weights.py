@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -25,8 +27,22 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
     Raises ``RunError`` for a folder without safetensors, and for files that are damaged or missing.
     """
+    return _of_all_files(folder, load_file)
+
+
+def read_shapes(folder: Path) -> dict[str, Tensor]:
+    """As ``read_weights``, but tensors of the device ``meta``, without values: quick, however large they are."""
+    return _of_all_files(folder, _load_shapes)
+
+
+def _load_shapes(path: Path) -> dict[str, Tensor]:
+    with safe_open(path, framework="pt") as file:
+        return {name: torch.empty(file.get_slice(name).get_shape(), device="meta") for name in file.keys()}  # noqa: SIM118
+
+
+def _of_all_files(folder: Path, load: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
     if (folder / WEIGHTS).is_file():
-        return _read(folder / WEIGHTS)
+        return _read(folder / WEIGHTS, load)
     if not (folder / INDEX).is_file():
         pickled = sorted([*folder.glob("pytorch_model*.bin"), *folder.glob("*.pth"), *folder.glob("*.pt")])
         there = f"only {pickled[0].name}, a pickle, which could run code when it is read" if pickled else "none"
@@ -41,25 +57,24 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     for file in dict.fromkeys(place.values()):
         if Path(file).name != file:
             raise RunError(f"{folder / INDEX} must name files beside it, but names {file!r}.")
-        weights |= _read(folder / file)
+        weights |= _read(folder / file, load)
     if missing := sorted(place.keys() - weights.keys()):
         more = f" and {len(missing) - 1} more" * (len(missing) > 1)
         raise RunError(f"{folder} must hold every weight of its {INDEX}, but lacks {missing[0]}{more}. Copy it anew.")
     return weights
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path, load: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
     try:
-        weights: dict[str, Tensor] = load_file(path)
+        return load(path)
     except (OSError, SafetensorError) as error:
         raise RunError(f"{path} must be a whole safetensors file, but cannot be read ({error}). Copy it anew.") from error
-    return weights
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         page = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} must be a JSON file, but cannot be read ({error}).") from error
     if not isinstance(page, dict):
         raise RunError(f"{path} must hold a JSON object, but holds {type(page).__name__}.")

@@ -53,7 +53,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, keep_as: Path | None 
 
     ``keep_as``: the name under which it is kept after a good one. Raises ``OutputError`` if it cannot be written.
     """
-    tensors = {f"model.{name}": tensor.contiguous() for name, tensor in _apart(checkpoint.model).items()}
+    tensors = {f"model.{name}": tensor.contiguous() for name, tensor in apart(checkpoint.model).items()}
     for name, values in checkpoint.optimizer.items():
         tensors |= {f"optimizer.{name}.{key}": value.contiguous() for key, value in values.items()}
     tensors |= {f"average.{name}": value.contiguous() for name, value in checkpoint.average.items()}
@@ -72,15 +72,15 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, keep_as: Path | None 
         raise unwritten(path, error, len(content)) from error
 
 
-def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """A copy of each tensor that shares its memory with one before it, as a weight of two names does; the format cannot."""
     seen: set[int] = set()
-    apart = {}
+    separate = {}
     for name, tensor in tensors.items():
         place = tensor.untyped_storage().data_ptr()
-        apart[name] = tensor.clone() if place in seen else tensor
+        separate[name] = tensor.clone() if place in seen else tensor
         seen.add(place)
-    return apart
+    return separate
 
 
 def unwritten(path: Path, error: OSError, size: int) -> OutputError:

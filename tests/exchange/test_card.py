@@ -14,6 +14,7 @@ import yaml
 from cai.exchange.base import Source
 from cai.exchange.card import model_card
 from cai.exchange.layouts import layout_of
+from cai.tokenizer.pretrained import PretrainedConfig
 from tests.exchange.making import make_source
 
 STEP = 3
@@ -31,6 +32,14 @@ def section(text: str, name: str) -> str:
 
 def told(source: Source, **facts: object) -> Source:
     return replace(source, facts={**source.facts, **facts})
+
+
+def begun(source: Source, place: str) -> Source:
+    """As if its training had begun with the model in ``place``."""
+    config = source.trained.config
+    trainer = config.trainer.model_copy(update={"init_from": place})
+    update = {"trainer": trainer, "tokenizer": PretrainedConfig(path=str(Path(place) / "tokenizer.json"))}
+    return replace(source, trained=replace(source.trained, config=config.model_copy(update=update)))
 
 
 def evaluation(folder: Path, name: str, figures: Mapping[str, float], **changes: Any) -> None:
@@ -116,7 +125,46 @@ def test_the_commands_repeat_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_no_name_of_this_machine_goes_out_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("HOME", str(tmp_path / "somebody"))
     assert str(tmp_path) not in card(make_source(tmp_path / "x"))
+    text, model = tmp_path / "texts" / "a.txt", tmp_path / "models" / "base"
+    text.parent.mkdir()
+    text.write_text("글\n" * 100)
+    words = (f"data.path={text}", f"trainer.init_from={model}", f"+data.paths=[{text},'{text}']", "output_dir=~/out")
+    plain = begun(make_source(tmp_path / "x", "data=text", words[0], "~data.samples"), str(model))
+    (tmp_path / "x").mkdir()
+    evaluation(tmp_path / "x", "2026-01-01", {"answers/tel": 0.5}, about=f"of {text.parent / 'asked.jsonl'}")
+    said = card(told(plain, overrides=list(words), config_dir=str(tmp_path / "my conf")))
+    assert "somebody" not in said
+    for folder in (tmp_path, tmp_path.resolve()):
+        assert str(folder) not in said
+    command = "cai train data.path=a.txt trainer.init_from=base '+data.paths=[a.txt,'\"'\"'a.txt'\"'\"']' output_dir=out"
+    assert f"{command} --config-dir 'my conf'\n" in section(said, "Reproduce")
+    assert "path: a.txt" in section(said, "Data")
+    assert "path: tokenizer.json" in section(said, "Data")
+    assert "| 50.0% | 40 of asked.jsonl |" in section(said, "Scores")
+
+
+def test_what_is_below_the_current_folder_is_called_as_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [f"data.path={tmp_path / 'texts' / 'a, b.txt'}", "data.template=/{x}\n", "name=a/b", "data.path=C:\\mine\\a.txt"]
+    said = section(card(told(make_source(tmp_path / "x"), overrides=words)), "Reproduce")
+    assert "cai train 'data.path=texts/a, b.txt' 'data.template=/{x}\n' name=a/b data.path=a.txt\n" in said
+
+
+@pytest.mark.parametrize("word", ["trainer.init_from=last", "model.path=last"])
+def test_what_it_began_with_is_told_and_named_in_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "began with" not in card(make_source(tmp_path / "x"))
+    source = begun(make_source(tmp_path / "x"), "outputs/run/2026-01-01_00-00-00")
+    facts = {"path": "outputs/run/2026-01-01_00-00-00", "weights": "fedcba9876543210"}
+    said = card(told(source, overrides=[word, "seed=2"], init_from=facts))
+    assert "It began with `2026-01-01_00-00-00` (fingerprint `fedcba9876543210`)" in section(said, "Training")
+    key = word.partition("=")[0]
+    assert f"cai train {key}=outputs/run/2026-01-01_00-00-00 seed=2\n" in section(said, "Reproduce")
+    assert "It began with `2026-01-01_00-00-00`, whose" in card(source)
 
 
 def test_a_run_of_before_that_recorded_less_has_a_card_too(tmp_path: Path) -> None:

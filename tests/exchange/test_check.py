@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cai.exchange.base import Reopened, Source
-from cai.exchange.check import QUESTIONS, TOLERANCE, difference
+from cai.exchange.check import BOUNDS, QUESTIONS, TOLERANCE, difference
 from cai.model.llama import Llama
 from cai.tokenizer.pretrained import PROBES
 from tests.exchange.making import make_source
@@ -146,3 +148,54 @@ def test_what_the_arithmetic_of_a_program_explains_is_allowed_for_and_said(sourc
     assert found.within("float32")
     assert "largest logit difference 9.0e-03 (its own arithmetic explains 1.0e-02)" in str(found)
     assert not difference(source, Coarse(source, lambda logits: logits + 0.02)).within("float32")
+
+
+class CoarseOnce(Program):
+    """Coarse where it reads one token; another where it reads more."""
+
+    def coarseness(self, model: nn.Module, ids: Sequence[int]) -> float:
+        return 0.01 if len(ids) == 1 else 0.0
+
+    def logits(self, ids: Sequence[int]) -> Tensor:
+        return super().logits(ids) + 0.009 * (len(ids) == self.shifted)
+
+    shifted = 1
+
+
+def test_what_is_coarse_at_one_prompt_explains_nothing_at_another(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CoarseOnce, "greedy", Program(source).greedy)
+    assert difference(source, CoarseOnce(source)).within("float32")
+    monkeypatch.setattr(CoarseOnce, "shifted", 16)
+    found = difference(source, CoarseOnce(source))
+    assert found.logits < found.coarseness
+    assert not found.within("float32")
+
+
+def rounded(source: Source, kind: torch.dtype) -> Source:
+    model = copy.deepcopy(source.trained.model).to(kind).float()
+    return replace(source, trained=replace(source.trained, model=model))
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e2])
+@pytest.mark.parametrize("precision", BOUNDS)
+def test_weights_of_fewer_bits_are_told_from_those_of_another_model(
+    source: Source, tmp_path: Path, precision: str, scale: float
+) -> None:
+    """However large the logits are."""
+    other = make_source(tmp_path, *SHORT, seed=1)
+    for each in (source, other):
+        head(each).weight.data.mul_(scale)
+    kind = torch.float16 if precision == "float16" else torch.bfloat16
+    found = difference(source, Program(rounded(source, kind)))
+    assert 0 < found.share < BOUNDS[precision] / 2
+    assert found.within(precision)
+    assert found.within("float32") == (scale < 1)
+    found = difference(source, Program(other))
+    assert found.share > 3 * max(BOUNDS.values())
+    assert not found.within(precision)
+
+
+def test_what_is_written_is_compared_with_weights_of_fewer_bits_too(source: Source) -> None:
+    found = difference(source, Slips(source))
+    assert found.logits == 0.0
+    assert not any(found.within(precision) for precision in BOUNDS)

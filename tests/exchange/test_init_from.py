@@ -59,14 +59,18 @@ def source(trained: Path, scratch: Path) -> Path:
     return Path("source")
 
 
+MODEL = tuple(word for word in TINY if not word.startswith("tokenizer"))
+"""A tiny run of a given model, with the tokenizer of what it begins with."""
+
+
 def first_loss(run: Path) -> float:
     return next(line["val/loss"] for line in metrics_of(run) if line["step"] == 0)
 
 
 @pytest.mark.parametrize("words", [("trainer.init_from=source",), ("model=from_pretrained", "model.path=source")])
 def test_a_run_begins_with_the_loss_that_another_has_ended_with(source: Path, words: tuple[str, ...]) -> None:
-    tiny = TINY if words[0].startswith("trainer") else WITHOUT_MODEL
-    run = train_tiny(*words, *([BLOCK] * (tiny is TINY)), "trainer.samples=0", tiny=tiny)
+    tiny = MODEL if words[0].startswith("trainer") else WITHOUT_MODEL
+    run = train_tiny(*words, *([BLOCK] * (tiny is MODEL)), "trainer.samples=0", tiny=tiny)
     facts = facts_of(source)
     assert facts["best_step"] == 8
     assert first_loss(run) == facts["best_val_loss"], "to the bit"
@@ -123,7 +127,7 @@ def test_a_moving_average_begins_with_the_weights_begun_with(source: Path) -> No
 
 def test_last_is_the_newest_run_at_that_moment(source: Path) -> None:
     shutil.move(source, "outputs/run/one")
-    config: Any = compose([*TINY, BLOCK, "trainer.init_from=last"])
+    config: Any = compose([*MODEL, BLOCK, "trainer.init_from=last"])
     assert config.trainer.init_from == "outputs/run/one"
     assert config.tokenizer.path == "outputs/run/one/tokenizer.json"
     other: Any = composed("model=from_pretrained", "model.path=last")
@@ -134,10 +138,10 @@ def test_last_is_the_newest_run_at_that_moment(source: Path) -> None:
 
 def test_options_of_another_shape_are_told_all_at_once_with_a_way_to_have_them(source: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        compose([*TINY, "model=gpt2", "trainer.init_from=source"])
+        compose([*MODEL, "model=gpt2", "trainer.init_from=source"])
     assert "model is GPT2Config, there" in str(caught.value)
     with pytest.raises(ConfigError) as caught:
-        compose([*TINY, "trainer.init_from=source", "model.n_layer=3", "model.n_embd=32", "model.dropout=0.2"])
+        compose([*MODEL, "trainer.init_from=source", "model.n_layer=3", "model.n_embd=32", "model.dropout=0.2"])
     (problem,) = caught.value.problems
     assert "model.n_layer is 3, there 1; model.n_embd is 32, there 16." in problem.replace(
         "model.n_embd is 32, there 16; ", ""
@@ -166,9 +170,34 @@ def test_both_ways_at_once_are_refused(source: Path) -> None:
 def test_a_settled_config_stays_as_it_is(source: Path) -> None:
     config = composed("model=from_pretrained", "model.path=source")
     assert config.settled() == config
-    assert composed().settled() is not None
+    by_option = compose([*MODEL, BLOCK, "trainer.init_from=source"])
+    assert by_option.settled() == by_option
     plain = compose([*TINY])
     assert plain.settled() is plain
+
+
+@pytest.mark.parametrize("words", [("trainer.init_from=source",), ("model=from_pretrained", "model.path=source")])
+@pytest.mark.parametrize("word", ["tokenizer=bpe", "tokenizer.path=other.json", "tokenizer.vocab_size=300"])
+def test_a_tokenizer_beside_that_of_the_weights_is_refused(source: Path, words: tuple[str, ...], word: str) -> None:
+    tiny = [*MODEL, BLOCK] if words[0].startswith("trainer") else WITHOUT_MODEL
+    with pytest.raises(ConfigError) as caught:
+        compose([*tiny, *words, *["tokenizer=pretrained"] * ("path" in word), word])
+    for problem in caught.value.problems:
+        assert problem.startswith("`tokenizer")
+        assert problem.endswith("Leave it out: the tokenizer goes with the weights.")
+    assert f"`{word.partition('=')[0]}` must be left out" in str(caught.value)
+
+
+def test_what_it_begins_with_may_lie_in_a_folder_of_any_name(source: Path) -> None:
+    folder = Path("o (1), [2]/a=b")
+    shutil.copytree(source, folder)
+    for words in ((*MODEL, BLOCK, f"trainer.init_from={folder}"), ("model=from_pretrained", f"model.path={folder}")):
+        tiny = () if words[0] in MODEL else WITHOUT_MODEL
+        config: Any = compose([*tiny, *words])
+        assert (config.trainer.init_from, config.tokenizer.path) == (str(folder), str(folder / "tokenizer.json"))
+    assert composed("trainer.init_from=null").trainer.init_from is None
+    assert "no folder source,other. " in refused("model=from_pretrained", "model.path=source,other")
+    assert "cai train -m" in refused("trainer.init_from=source,other")
 
 
 def test_a_component_of_a_strangers_run_is_not_imported(source: Path) -> None:
@@ -186,7 +215,7 @@ def test_the_jobs_of_a_sweep_are_frozen_with_what_was_found(source: Path) -> Non
         with HydraSession("train", parse_arguments(["-m", *words])) as session:
             return [to_tree(job.config) for job in session.jobs(TrainConfig)]
 
-    one, two = trees(*TINY, BLOCK, "trainer.init_from=source,other")
+    one, two = trees(*MODEL, BLOCK, "trainer.init_from=source,other")
     assert [one["trainer"]["init_from"], two["trainer"]["init_from"]] == ["source", "other"]
     assert two["tokenizer"] == {"_target_": "cai.tokenizer.pretrained.PretrainedConfig", "path": "other/tokenizer.json"}
     one, two = trees(*WITHOUT_MODEL, "model=from_pretrained", "model.path=source,hf")

@@ -189,6 +189,9 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     ("family", "changes", "told"),
     [
         ("llama", {"num_hidden_layers": 0}, r"`model\.n_layer` the value 0"),
+        ("llama", {"num_attention_heads": 0}, r"`model\.n_head` the value 0"),
+        ("llama", {"num_attention_heads": 0, "num_key_value_heads": 0}, r"`model\.n_kv_head` the value 0"),
+        ("llama", {"rope_theta": 10**400}, r"`model\.rope_base`"),
         ("llama", {"num_attention_heads": "2"}, r"`model\.n_head` the value 2"),
         ("llama", {"num_key_value_heads": 3}, r"model\.n_head must be a multiple of model\.n_kv_head \(3\), but is 2"),
         ("llama", {"max_position_embeddings": True}, r"`model\.block_size` the value true"),
@@ -245,6 +248,7 @@ def test_names_and_buffers_of_old_files_are_understood() -> None:
         ),
         ({"architectures": []}, r"names none \(its architectures is \[\]\)"),
         ({"architectures": 3}, "names none"),
+        ({"architectures": [["x"], {}, None]}, r"names \['x'\], \{\}, None"),
         ({}, r"names none \(its architectures is None\)"),
     ],
 )

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cai.exchange import huggingface
 from cai.exchange.base import Source
-from cai.exchange.modern_layout import MODERN
+from cai.exchange.layouts_modern import MODERN
 from cai.export import export
 from cai.model.modern import ModernConfig
 from tests.exchange import modern_loading

@@ -16,13 +16,15 @@ from cai.composition import compose
 from cai.config.saved import save_config
 from cai.device import Device
 from cai.errors import ConfigError, RunError
-from cai.exchange.base import EXPORT, Source, format_of
+from cai.exchange.base import Source, format_of
+from cai.exports import EXPORT
 from cai.run import TOKENIZER
 from cai.runs import CONFIG
 from cai.trained import load_trained
 from cai.trainer.state import take_weights
 from tests.conftest import TINY, train_tiny
 from tests.exchange.making import make_source
+from tests.exchange.pretrained import WITHOUT_MODEL, begun
 from tests.generating import copy_run, generate
 from tests.resuming import content_of, write_text
 
@@ -200,9 +202,25 @@ def test_what_is_damaged_is_refused(export: Path) -> None:
         load_trained(export, "best", CPU)
 
 
+@pytest.mark.parametrize("changes", [{"step": "x"}, {"step": None}, {"step": True}, {"to": 3}, {"fingerprints": [1]}])
+def test_what_a_stranger_wrote_into_it_is_one_message(
+    export: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, object]
+) -> None:
+    facts = json.loads((export / EXPORT).read_text(encoding="utf-8"))
+    (export / EXPORT).write_text(json.dumps(facts | changes), encoding="utf-8")
+    (key,) = changes
+    assert main(["evaluate", *FAST, f"run={export}", "answers=0"]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1
+    assert f"its export.json cannot be read: {key} must be " in said[0]
+    with pytest.raises(ConfigError, match=f"{key} must be"):
+        begun(compose([*WITHOUT_MODEL, "model=from_pretrained", f"model.path={export}"]))
+
+
 def test_an_export_is_no_run_to_go_on_with(export: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = content_of(export)
-    for verb in ("resume", "reproduce"):
-        assert main([verb, str(export)]) == 2
+    assert main(["resume", str(export)]) == 2
     assert f"cai train model=from_pretrained model.path={export}" in capsys.readouterr().err
+    assert main(["reproduce", str(export)]) == 2
+    assert f"{export} must be a run directory, but has no run.json" in capsys.readouterr().err
     assert content_of(export) == before

@@ -10,7 +10,7 @@ import pytest
 
 from cai.errors import ConfigError
 from cai.exchange.base import Source
-from cai.exchange.modern_layout import MODERN
+from cai.exchange.layouts_modern import MODERN
 from cai.model.modern import ModernConfig
 from tests.exchange.making import make_source
 from tests.exchange.test_modern_hf import VARIANTS
