@@ -62,7 +62,9 @@ def test_real_runs_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
     (pair,) = (line for line in lines if "±" in line)
     assert pair.endswith(" 2")
     (warning,) = (line for line in said.err.splitlines() if "other code" not in line)  # it may be edited meanwhile
-    assert warning.startswith("warning: other numbers of seeds (1 seed in ")
+    assert warning.startswith("warning: other numbers of seeds (")
+    assert "1 seed in " in warning
+    assert "2 seeds in " in warning
     groups = json.loads(Path("outputs/comparison/compare.json").read_text(encoding="utf-8"))["groups"]
     assert sorted(len(group["runs"]) for group in groups) == [1, 2]
 
