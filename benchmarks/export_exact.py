@@ -17,9 +17,10 @@ import torch
 from measuring import report
 
 from cai.composition import compose
+from cai.config.exporting import FORMATS
 from cai.config.saved import save_config
 from cai.errors import ConfigError
-from cai.exchange.base import FORMATS, PRECISIONS, Source, format_of
+from cai.exchange.base import PRECISIONS, Source, format_of
 from cai.exchange.check import QUESTIONS, Difference, difference
 from cai.export import PLAIN_CPU
 from cai.run import TOKENIZER
@@ -58,7 +59,7 @@ def compared(source: Source, to: str, precision: str) -> Difference | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", type=Path)
-    parser.add_argument("--to", nargs="+", choices=FORMATS, default=list(FORMATS))
+    parser.add_argument("--to", nargs="+", choices=FORMATS, default=FORMATS)
     options = parser.parse_args()
     models = [Source(run, "best", load_trained(run, "best", PLAIN_CPU.build()), read_facts(run)) for run in options.runs]
     models = models or [drawn(family, tied) for family in ("gpt2", "llama", "qwen3", "modern") for tied in ("true", "false")]

@@ -22,7 +22,6 @@ from cai.config.roots import TrainConfig
 from cai.data.corpus import Corpus
 from cai.errors import CaiError, ConfigError, DataError, RunError
 from cai.evaluation.at_end import answer_at_end, sizes_with_answers
-from cai.exchange.initial import begin, check_initial
 from cai.generation import Generator
 from cai.interruption import advise, is_interruption, requested
 from cai.markup import plain_text
@@ -58,7 +57,7 @@ def train(config: TrainConfig, run: Run, source: Path | None = None) -> FitResul
 
     corpus = config.data.build()
     if source is None:
-        check_initial(config)
+        _check_initial(config)
         learn_tokenizer(config.tokenizer, corpus, cache).save(run.directory / TOKENIZER)
     tokenizer = Tokenizer.load(run.directory / TOKENIZER)
     shards = build_shards(corpus, tokenizer, cache)
@@ -69,6 +68,8 @@ def train(config: TrainConfig, run: Run, source: Path | None = None) -> FitResul
     seed_everything(config.seed)
     model = config.model.build(vocab_size=tokenizer.vocab_size)
     if source is None and config.trainer.init_from is not None:
+        from cai.exchange.initial import begin  # takes time to import, and few runs need it
+
         begin(model, config, run)
     model = model.to(device.torch_device, device.parameter_dtype)
     optimizer = config.optimizer.build(model)
@@ -158,7 +159,7 @@ def check_surroundings(configs: Sequence[TrainConfig], *, learns: bool = True) -
     """
     tokenizers = dict.fromkeys(config.tokenizer for config in configs) if learns else ()
     checks = [check for config in configs for check in (config.data.check, config.device.build)]
-    checks += [partial(check_initial, config) for config in configs] if learns else []
+    checks += [partial(_check_initial, config) for config in configs] if learns else []
     problems = []
     for check in (*checks, *(tokenizer.check for tokenizer in tokenizers)):
         try:
@@ -167,6 +168,13 @@ def check_surroundings(configs: Sequence[TrainConfig], *, learns: bool = True) -
             problems += str(error).splitlines()
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
+
+
+def _check_initial(config: TrainConfig) -> None:
+    if config.trainer.init_from is not None:
+        from cai.exchange.initial import check_initial
+
+        check_initial(config)
 
 
 def train_in(

@@ -17,10 +17,12 @@ import pytest
 import torch
 
 from cai.composition import compose
+from cai.config.exporting import FORMATS
 from cai.config.saved import save_config
-from cai.exchange.base import EXPORT, FORMATS, Source, format_of
+from cai.exchange.base import Source, format_of
 from cai.exchange.huggingface import code_in_passing
 from cai.exchange.huggingface import quiet as quiet_transformers
+from cai.exports import EXPORT
 from cai.markup import Part, document_parts, prompt_parts
 from cai.model.base import IGNORE_INDEX
 from cai.run import TOKENIZER
@@ -122,7 +124,7 @@ def prompt_in(names: dict[str, Any]) -> list[int]:
 
 def test_every_format_has_a_block() -> None:
     assert len(fenced(PAGE, "python")) == len(BLOCKS)
-    assert BLOCKS.keys() == FORMATS.keys()
+    assert BLOCKS.keys() == set(FORMATS)
 
 
 @pytest.mark.parametrize("to", [to for to in FORMATS if to != "gguf"])

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, get_args
 
 from cai.config.base import Config
 from cai.config.checkpoints import CheckpointName
+
+FormatName = Literal["safetensors", "huggingface", "onnx", "torch_export", "torchscript", "gguf"]
+"""Each a module ``cai.exchange.<name>``."""
+
+FORMATS: tuple[str, ...] = get_args(FormatName)
 
 
 class ExportConfig(Config):
@@ -15,7 +20,7 @@ class ExportConfig(Config):
     run: str
     output_dir: str
     checkpoint: CheckpointName
-    to: Literal["safetensors", "huggingface", "onnx", "torch_export", "torchscript", "gguf"]
+    to: FormatName
     precision: Literal["float32", "float16", "bfloat16", "q8_0"]
     out: str | None
 

@@ -119,10 +119,22 @@ def _to_6(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def _to_7(tree: dict[str, Any]) -> dict[str, Any]:
-    """Weights to begin with that are not drawn."""
+    """Weights to begin with that are not drawn; what answers no longer say of an organisation."""
     if not isinstance(trainer := tree.get("trainer"), dict):
         return tree  # validation says what is wrong
-    return {**tree, "trainer": {"init_from": None, **trainer}}
+    tree = {**tree, "trainer": {"init_from": None, **trainer}}
+    return {**tree, "data": _without_category(tree["data"])} if "data" in tree else tree
+
+
+def _without_category(data: Any) -> Any:
+    """``data`` and all that it is mixed of."""
+    if not isinstance(data, dict):
+        return data
+    if isinstance(sources := data.get("sources"), dict):
+        data = {**data, "sources": {name: _without_category(source) for name, source in sources.items()}}
+    if data.get(TARGET) == "cai.data.contacts_file.ContactsFileConfig" and isinstance(fields := data.get("fields"), dict):
+        data = {**data, "fields": {key: field for key, field in fields.items() if key not in ("category", "city")}}
+    return data
 
 
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {

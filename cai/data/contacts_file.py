@@ -36,8 +36,6 @@ class ContactFields(Config):
     """Which field of a record holds what; ``None``: the records have no such field."""
 
     name: str
-    category: str | None
-    city: str | None
     tel: str | None
     address: str | None
     web: str | None

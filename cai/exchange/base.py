@@ -14,20 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from cai.errors import ConfigError
-from cai.exports import EXPORT as EXPORT
-from cai.exports import read_export as read_export
 from cai.tokenizer.base import Tokenizer
 from cai.trained import TrainedRun
-
-FORMATS = {
-    "safetensors": "weights, config and tokenizer, for CAI itself or a few lines of PyTorch",
-    "huggingface": "a folder that transformers loads offline",
-    "onnx": "graphs for ONNX Runtime, with and without a cache",
-    "torch_export": "a .pt2 program of torch.export",
-    "torchscript": "a traced program for libtorch; deprecated by PyTorch in favour of torch.export",
-    "gguf": "one file for llama.cpp",
-}
-"""``to=`` → what it is; each a module ``cai.exchange.<name>`` that is a ``Format``."""
 
 PRECISIONS: dict[str, torch.dtype | None] = {
     "float32": torch.float32,
@@ -116,7 +104,7 @@ class Format(Protocol):
 
 
 def format_of(name: str) -> Format:
-    """The module of a format. Imports no package that is not installed with CAI itself."""
+    """The module of a format, one of ``FORMATS``. Imports no package that is not installed with CAI itself."""
     module: Format = import_module(f"cai.exchange.{name}")
     return module
 

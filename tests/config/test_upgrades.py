@@ -131,3 +131,16 @@ def test_the_upgrade_of_the_sixth_format_begins_at_random_and_leaves_its_input_a
     before = copy.deepcopy(tree)
     assert UPGRADES[6](tree) == {"seed": 1, "trainer": {"max_steps": 5, "init_from": None}}
     assert tree == before
+
+
+def test_the_upgrade_of_the_sixth_format_drops_what_no_answer_says_also_in_a_mix() -> None:
+    fields = {"name": "name", "category": "category", "city": None, "tel": "tel"}
+    records = {"_target_": "cai.data.contacts_file.ContactsFileConfig", "fields": fields}
+    other = {"_target_": "cai.data.text.TextConfig", "fields": dict(fields)}
+    mixed = {"_target_": "cai.data.mix.MixConfig", "sources": {"a": records, "b": other}}
+    without = {**records, "fields": {"name": "name", "tel": "tel"}}
+    for data, expected in ((records, without), (other, other), (mixed, {**mixed, "sources": {"a": without, "b": other}})):
+        tree: dict[str, Any] = {"data": data, "trainer": {"max_steps": 5}}
+        before = copy.deepcopy(tree)
+        assert UPGRADES[6](tree) == {"data": expected, "trainer": {"init_from": None, "max_steps": 5}}
+        assert tree == before

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import stat
-import subprocess
 import sys
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,6 +29,7 @@ from cai.run import TOKENIZER
 from cai.tokenizer.pretrained import PROBES
 from tests.exchange import loading
 from tests.exchange.making import make_source
+from tests.exchange.version_4 import answers_of
 
 FAMILIES = {"gpt2": "GPT2LMHeadModel", "llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
 MODELS = [(f"model={family}", f"model.tie_weights={tied}") for family in FAMILIES for tied in ("true", "false")]
@@ -92,21 +92,16 @@ def greedy(source: Source, ids: list[int]) -> list[int]:
     return found
 
 
-def in_version_4(questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The answers of transformers 4.57, all by one process: it takes seconds to start."""
-    place = os.environ.get("CAI_TRANSFORMERS_4")
-    if place is None:
-        assert not os.environ.get("CI"), "CAI_TRANSFORMERS_4 must name a folder with transformers 4.57"
-        pytest.skip("CAI_TRANSFORMERS_4 names no folder with transformers 4.57")
-    environment = os.environ | {"PYTHONPATH": place, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, loading.__file__], input=json.dumps(questions), env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
-    assert answer["version"].startswith("4.57.")
-    found: list[dict[str, Any]] = answer["found"]
-    return found
+Look = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+
+
+@pytest.fixture(params=["5", "4.57"])
+def look(request: pytest.FixtureRequest, tmp_path: Path) -> Look:
+    """What transformers of each version makes of folders."""
+    if request.param == "4.57":
+        place = request.getfixturevalue("transformers_4")
+        return lambda questions: answers_of(place, loading, questions, tmp_path / "modules")
+    return in_version_5
 
 
 def in_version_5(questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -117,9 +112,8 @@ def in_version_5(questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [loading.look(**question) for question in questions]
 
 
-@pytest.mark.parametrize("look", [in_version_5, in_version_4])
 @pytest.mark.usefixtures("offline")
-def test_every_model_is_the_same_in_transformers(look: Any, tmp_path: Path) -> None:
+def test_every_model_is_the_same_in_transformers(look: Look, tmp_path: Path) -> None:
     folders = [tmp_path / str(number) for number in range(len(MODELS) + len(OTHERS))]
     sources = [written(folder, *words) for folder, words in zip(folders, [*MODELS, *OTHERS], strict=True)]
     texts, document = [QUESTIONS[0][0], *PROBES], prompt_parts(*QUESTIONS[0])

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,7 @@ from cai.export import export
 from cai.model.modern import ModernConfig
 from tests.exchange import modern_loading
 from tests.exchange.making import make_source
+from tests.exchange.version_4 import answers_of
 
 VARIANTS: dict[str, dict[str, object]] = {
     "default": {},
@@ -95,7 +93,19 @@ def near(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and bool((one - other).abs().max() < CLOSE)
 
 
-def in_version_5(questions: list[dict[str, Any]], _: Path) -> list[dict[str, Any]]:
+Look = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+
+
+@pytest.fixture(params=["5", "4.57"])
+def look(request: pytest.FixtureRequest, tmp_path: Path) -> Look:
+    """What transformers of each version makes of folders."""
+    if request.param == "4.57":
+        place = request.getfixturevalue("transformers_4")
+        return lambda questions: answers_of(place, modern_loading, questions, tmp_path / "modules")
+    return in_version_5
+
+
+def in_version_5(questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
     import transformers
 
     assert transformers.__version__.startswith("5.")
@@ -103,29 +113,12 @@ def in_version_5(questions: list[dict[str, Any]], _: Path) -> list[dict[str, Any
         return [modern_loading.look(**question) for question in questions]
 
 
-def in_version_4(questions: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """All by one process: it takes seconds to start."""
-    place = os.environ.get("CAI_TRANSFORMERS_4")
-    if place is None:
-        assert not os.environ.get("CI"), "CAI_TRANSFORMERS_4 must name a folder with transformers 4.57"
-        pytest.skip("CAI_TRANSFORMERS_4 names no folder with transformers 4.57")
-    more = {"PYTHONPATH": place, "HF_MODULES_CACHE": str(folder / "modules"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, modern_loading.__file__]
-    done = subprocess.run(command, input=json.dumps(questions), env=os.environ | more, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
-    assert answer["version"].startswith("4.57.")
-    found: list[dict[str, Any]] = answer["found"]
-    return found
-
-
-@pytest.mark.parametrize("look", [in_version_5, in_version_4])
-def test_every_option_is_the_same_in_transformers(look: Any, made: Source, tmp_path: Path) -> None:
+def test_every_option_is_the_same_in_transformers(look: Look, made: Source, tmp_path: Path) -> None:
     sources = [variant(made, **options) for options in VARIANTS.values()]
     questions = [write(source, tmp_path / name) for name, source in zip(VARIANTS, sources, strict=True)]
     for question in questions[2:]:
         question["count"] = 24  # two long continuations are enough
-    answers = look(questions, tmp_path)
+    answers = look(questions)
     for name, source, question, answer in zip(VARIANTS, sources, questions, answers, strict=True):
         assert differences(source, question, answer) == [], name
         page = json.loads((tmp_path / f"{name}_again" / "config.json").read_text())  # as transformers has saved it

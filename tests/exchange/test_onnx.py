@@ -25,15 +25,9 @@ from cai.exchange.onnx import CACHED, CONTENTS, PLAIN
 from cai.export import export
 from cai.run import TOKENIZER
 from tests.exchange.making import make_source
-from tests.exchange.test_torch_export import TINY, Bigrams, own
+from tests.exchange.test_torch_export import MODELS, TINY, Bigrams, own
 
-CHOICES = {
-    "gpt2 untied": ("model=gpt2", "model.tie_weights=false"),
-    "llama tied": ("model=llama", "model.n_layer=1", "model.tie_weights=true"),
-    "qwen3 untied": ("model=qwen3", "model.n_layer=1", "model.tie_weights=false"),
-    "modern": ("model=modern", "model.n_layer=1", "model.token_shift=2", "model.block_shift=1"),
-}
-"""Tied where torch.export's tests have it untied and the other way round: its program is what the graphs are made of."""
+CHOICES = {**MODELS, "modern": (*MODELS["modern"], "model.token_shift=2", "model.block_shift=1")}
 
 
 class Session:

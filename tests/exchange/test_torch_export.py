@@ -22,8 +22,11 @@ from tests.exchange.making import make_source
 
 MODELS = {
     "gpt2 tied": ("model=gpt2", "model.tie_weights=true"),
+    "gpt2 untied": ("model=gpt2", "model.tie_weights=false"),
+    "llama tied": ("model=llama", "model.n_layer=1", "model.tie_weights=true"),
     "llama untied": ("model=llama", "model.n_layer=1", "model.tie_weights=false"),
     "qwen3 tied": ("model=qwen3", "model.n_layer=1", "model.tie_weights=true"),
+    "qwen3 untied": ("model=qwen3", "model.n_layer=1", "model.tie_weights=false"),
     "modern": ("model=modern", "model.n_layer=1"),
 }
 """Of 168 positions, where the longest prompt of the check and a hundred tokens more have room."""

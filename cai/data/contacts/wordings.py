@@ -1,7 +1,7 @@
 """The wordings of the training data that belong to no single field: layouts, questions, and sentences of answers.
 
 Templates name what they need in braces: ``{name}``; ``{topic}``, the particle 은/는 after it; ``{noun}`` and
-``{subject}``, the particle 이/가 after it; the fields that a document states, such as ``{hours}``.
+``{subject}``, the particle 이/가 after it.
 """
 
 from __future__ import annotations
