@@ -148,7 +148,7 @@ def test_other_code_is_caught(written: str, instead: str, found: str, made: Sour
     text = code.read_text()
     assert written in text
     code.write_text(text.replace(written, instead))
-    (answer,) = in_version_5([question], tmp_path)
+    (answer,) = in_version_5([question])
     assert found in differences(source, question, answer)
 
 
