@@ -25,7 +25,7 @@ import torch
 from measuring import median, report, run
 from torch import nn
 
-from cai.device import DeviceConfig
+from cai.device import plain_cpu
 from cai.runs import find_run
 from cai.trained import load_trained
 
@@ -68,10 +68,7 @@ def cai_run(folder: Path, text: Path, words: list[str], seed: int) -> dict[str, 
     trained = run(command, folder)
     directory = find_run("last", folder / "outputs")
     lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    device = DeviceConfig(
-        type="cpu", precision="fp32", compile=False, compile_optimizer=False, threads=0, deterministic=False
-    ).build()
-    loaded = load_trained(directory, "last", device)
+    loaded = load_trained(directory, "last", plain_cpu())
     (shard,) = (folder / "outputs/cache/tokens").glob("*/val.bin")
     return {
         "seconds": trained.seconds,

@@ -15,7 +15,10 @@ from cai.errors import ConfigError
 from cai.grammar import read_overrides
 from cai.overrides import Arguments
 
-CADENCES = {f"trainer.{key}" for key in ("log_every", "eval_every", "sample_every", "histogram_every", "save_every", "keep")}
+CADENCES = {
+    f"trainer.{key}"
+    for key in ("log_every", "eval_every", "sample_every", "histogram_every", "save_every", "keep", "async_save")
+}
 """How often things are done that change no loss."""
 NONFINITE = {"trainer.on_nonfinite", "trainer.max_skipped"}
 """They take effect where the run would otherwise have ended."""
@@ -24,6 +27,8 @@ MEMORY = {f"trainer.{key}" for key in ("micro_batch_size", "chunked_loss", "grad
 INEXACT = "losses may differ in their last digits from here on"
 ANSWERS = {"trainer.answers"}
 """Asked when training is over."""
+DEBUGGING = {"trainer.profile", "trainer.detect_anomaly"}
+"""They look, and change no loss."""
 PRUNING = {"trainer.prune", "trainer.prune_warmup"}
 """Whether a job of a sweep goes on, not what it computes."""
 LENGTHS = ("trainer.max_steps", "trainer.max_epochs")
@@ -89,7 +94,7 @@ def refusals_on_resuming(changes: Changes, saved: TrainConfig) -> list[str]:
         elif (
             not may_move(path)
             and not path.startswith("sweep.")
-            and path not in CADENCES | NONFINITE | MEMORY | ANSWERS | PRUNING
+            and path not in CADENCES | NONFINITE | MEMORY | ANSWERS | DEBUGGING | PRUNING
         ):
             problems.append(f"`{path}` must stay {before} as in the run, but is {after}. Leave it out, or start a new run.")
     return problems

@@ -14,7 +14,7 @@ from cai.config.roots import GenerateConfig
 from cai.errors import CaiError, ConfigError, DataError
 from cai.files import told
 from cai.prompt import Prompt
-from cai.show import advise, show_text, warn
+from cai.show import advise, show_text, usual_loss, warn
 from cai.spelling import did_you_mean
 from cai.trained import TrainedRun
 
@@ -65,7 +65,7 @@ class Chat:
         generator = self.config.generation.build(self.trained.model, self.trained.tokenizer)
         warn(prompt, self.trained)
         try:
-            writing = show_text(generator, prompt, self.config.seed)
+            writing = show_text(generator, prompt, self.config.seed, usual_loss(self.trained, prompt))
         except KeyboardInterrupt:
             print()
             _note("(stopped)")

@@ -23,7 +23,8 @@ VERBS = {
     "tune": "search over options with Optuna: every trial an ordinary run, bad ones pruned, to be gone on with at any time",
     "export": "a trained run for other programs: Hugging Face, ONNX, llama.cpp and more, compared with the original",
     "prepare": "tokenizer and token shards alone, with a report; train finds them in the cache",
-    "inspect": "look at a tokenizer (figures, a text's tokens; -m compares) or at data (documents, tokens, rows)",
+    "inspect": "look inside: tokenizer, data, model, lr (range test), gradients, attention, checkpoint, run, options",
+    "doctor": "what this machine can do and whether it computes rightly; how long a config takes; what is wrong with a run",
 }
 
 EXAMPLES = """\
@@ -34,6 +35,9 @@ Examples:
   cai generate run=last question="가온솔병원 전화번호 알려줘" doc="가온솔병원 전화 02-2345-6789"
   cai list                                                    runs and sweeps, newest first
   cai board                                                   TensorBoard: curves, samples and hyperparameters"""
+
+
+COMPLETION = 'TAB completes words after: eval "$(cai --completion bash)" (or zsh, or fish).'
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -47,6 +51,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
         print(f"cai {version('cai')}")
         return 0
+    if words[0] in ("--completion", "--complete"):
+        return run_verb("completion", words)
     if words[0] not in VERBS:
         from cai.spelling import did_you_mean
 
@@ -63,13 +69,13 @@ def run_verb(verb: str, words: Sequence[str] | None = None) -> int:
     if "-h" in words or "--help" in words:
         from cai.help import verb_help
 
-        print(verb_help(verb))
+        print(verb_help(verb, words))
         return 0
     # PyTorch reads it when imported; an operator that MPS lacks then runs on the CPU instead of ending the run.
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     try:
         module = import_module(f"cai.{verb}")
-        _log_to_console()
+        log_to_console()
         code: int = module.main(words)
         return code
     except CaiError as error:
@@ -78,6 +84,13 @@ def run_verb(verb: str, words: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `cai generate | head`: nobody reads on
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return 128 + 13  # as a program that SIGPIPE ends
+    except (MemoryError, OSError, RuntimeError) as error:
+        from cai.symptoms.failures import symptom_of
+
+        if (told := symptom_of(error, against_memory="smaller_batch")) is None:
+            raise
+        print(f"\n{told.sentence}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as error:
         print("\ninterrupted", file=sys.stderr)
         return getattr(error, "exit_code", 130)
@@ -87,7 +100,7 @@ def overview() -> str:
     """What ``cai --help`` prints."""
     verbs = "\n".join(f"  {verb:<11}{summary}" for verb, summary in VERBS.items())
     usage = "CAI: train small GPTs from scratch on your own text.\n\nusage: cai <verb> [key=value ...]"
-    return "\n\n".join([usage, verbs, EXAMPLES, "cai <verb> --help tells more."])
+    return "\n\n".join([usage, verbs, EXAMPLES, f"cai <verb> --help tells more. {COMPLETION}"])
 
 
 class ConsoleHandler(logging.Handler):
@@ -111,9 +124,10 @@ def _log_of_thread(hook: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(hook)
 
 
-def _log_to_console() -> None:
+def log_to_console(level: int = logging.INFO) -> None:
+    """Have what the program logs seen by a person, from ``level`` on."""
     logger = logging.getLogger("cai")
-    logger.setLevel(logging.INFO)
+    logger.setLevel(level)
     logger.propagate = False
     threading.excepthook = _log_of_thread
     if not any(isinstance(handler, ConsoleHandler) for handler in logger.handlers):

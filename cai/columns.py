@@ -61,3 +61,12 @@ def duration(seconds: float) -> str:
         if whole < 172_800
         else f"{whole // 86_400} d {whole % 86_400 // 3600:02d} h"
     )
+
+
+def binary(size: float) -> str:
+    """Bytes, readable: ``512 B``, ``1.2 MiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:,.1f} TiB"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -20,6 +21,8 @@ from cai.compiler import set_aside, set_deterministic
 from cai.config.base import Config
 from cai.errors import ConfigError
 from cai.hardware import cpu_has_bf16, default_threads, keep_freed_memory, peak_flops
+from cai.symptoms.table import tell
+from cai.world import ALONE, World, current
 
 DeviceType = Literal["cpu", "cuda", "mps"]
 Precision = Literal["fp32", "bf16", "fp16", "fp64"]
@@ -34,10 +37,25 @@ class DeviceConfig(Config):
     compile_optimizer: bool
     threads: Annotated[int, Field(ge=0)]
     deterministic: bool
+    self_test: bool
+    processes: Annotated[int, Field(gt=0)]
+    strategy: Literal["ddp", "fsdp"]
+    cpu_offload: bool
+
+    def problems(self) -> Iterator[str]:
+        if self.cpu_offload and self.strategy != "fsdp":
+            yield "@.cpu_offload goes with @.strategy=fsdp, but @.strategy is ddp. Try @.strategy=fsdp."
+        if self.strategy == "fsdp" and self.precision == "fp16":
+            yield "@.precision must be bf16, fp32 or fp64 with @.strategy=fsdp, but is fp16. Try @.precision=bf16."
 
     def build(self) -> Device:
         """The device that is really there. Raises ``ConfigError`` if the one asked for is not."""
         device_type, reason = self._choose_type()
+        if device_type == "cuda" and self.processes > max(1, there := torch.cuda.device_count()):
+            raise ConfigError(
+                f"`device.processes` must be at most the number of GPUs of this machine ({there}), but is {self.processes}."
+                f" Try device.processes={there}."
+            )
         precision, precision_reason = self._choose_precision(device_type)
         return Device(
             type=device_type,
@@ -47,6 +65,9 @@ class DeviceConfig(Config):
             compile_optimizer=self.compile_optimizer,
             threads=self.threads,
             deterministic=self.deterministic or device_type == "cpu",
+            world=current(),
+            strategy=self.strategy,
+            cpu_offload=self.cpu_offload,
         )
 
     def _choose_type(self) -> tuple[DeviceType, str]:
@@ -61,9 +82,7 @@ class DeviceConfig(Config):
             return chosen, missing[chosen]
         if not available[self.type]:
             there = " or ".join(name for name, usable in available.items() if usable)
-            raise ConfigError(
-                f"`device.type` must be a device of this machine ({there}), but is {self.type}. Try device=auto."
-            )
+            raise ConfigError.of(tell("device_missing", there=there, asked=self.type))
         return self.type, "asked for"
 
     def _choose_precision(self, device_type: DeviceType) -> tuple[Precision, str]:
@@ -100,10 +119,13 @@ class Device:
     compile_optimizer: bool
     threads: int
     deterministic: bool
+    world: World = ALONE
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    cpu_offload: bool = False
 
     def set_up(self) -> None:
         """Make the process-wide settings of a run: threads, determinism, counters. What an earlier job set is undone."""
-        default = default_threads()  # asked before the first run sets another
+        default = max(1, default_threads() // self.world.local_size)  # asked before the first run sets another
         torch.set_num_threads(self.threads or default)
         if self.type == "cuda" and self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with a fixed workspace
@@ -122,7 +144,12 @@ class Device:
 
     @property
     def torch_device(self) -> torch.device:
-        return torch.device(self.type)
+        return torch.device(self.type, self.world.local_rank) if self.type == "cuda" else torch.device(self.type)
+
+    @property
+    def sharded(self) -> bool:
+        """Whether weights lie divided among several processes."""
+        return self.strategy == "fsdp" and self.world.size > 1
 
     @property
     def queues(self) -> bool:
@@ -174,6 +201,11 @@ class Device:
         if self.type == "mps":
             return torch.mps.driver_allocated_memory()
         return process_peak_memory()
+
+
+def plain_cpu() -> Device:
+    """The processor in fp32: where things are compared."""
+    return Device("cpu", "fp32", "to compare", compile=False, compile_optimizer=False, threads=0, deterministic=True)
 
 
 def process_peak_memory() -> int:

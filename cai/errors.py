@@ -7,12 +7,25 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from cai.symptoms.table import Told
 
 
 class CaiError(Exception):
     """A condition the user can understand and mend. ``exit_code``: 2 for a user's mistake, 1 for a failed run."""
 
     exit_code = 1
+    symptom: str | None = None
+    """The row of ``cai.symptoms.table`` that it is told from, if it is one of those."""
+
+    @classmethod
+    def of(cls, told: Told) -> Self:
+        """The error of a symptom that was seen."""
+        error = cls(told.sentence)
+        error.symptom = told.name
+        return error
 
 
 class ConfigError(CaiError, ValueError):

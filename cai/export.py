@@ -17,7 +17,7 @@ from uuid import uuid4
 from cai.composition import HydraSession
 from cai.config.exporting import ExportConfig
 from cai.config.saved import save_config
-from cai.device import DeviceConfig
+from cai.device import plain_cpu
 from cai.errors import ConfigError, OutputError, RunError
 from cai.exchange.base import Format, Source, format_of
 from cai.exchange.check import Difference, difference
@@ -27,9 +27,6 @@ from cai.overrides import parse_arguments, refuse_sweep
 from cai.run import TOKENIZER
 from cai.runs import CONFIG, find_run, read_facts
 from cai.trained import load_trained
-
-PLAIN_CPU = DeviceConfig(type="cpu", precision="fp32", compile=False, compile_optimizer=False, threads=0, deterministic=True)
-"""Where the original is computed: every format is compared in fp32."""
 
 INSTEAD = "Or write to another place: out=..."
 
@@ -48,7 +45,7 @@ def main(words: Sequence[str]) -> int:
     directory = find_run(config.run, Path(config.output_dir).expanduser(), config.checkpoint)
     refuse_export(directory)
     target = folder_of(config, directory)
-    trained = load_trained(directory, config.checkpoint, PLAIN_CPU.build(), arguments.trusted)
+    trained = load_trained(directory, config.checkpoint, plain_cpu(), arguments.trusted)
     source = Source(directory, config.checkpoint, trained, read_facts(directory))
     form.refuse(source)
     with new_folder(target) as folder:

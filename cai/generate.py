@@ -18,7 +18,8 @@ from cai.generate_file import FileJob
 from cai.overrides import parse_arguments, refuse_sweep
 from cai.prompt import Prompt
 from cai.runs import find_run
-from cai.show import advise, show_samples, show_text, warn
+from cai.show import advise, say, show_samples, show_text, usual_loss, warn
+from cai.symptoms.speed import slow_device
 from cai.trained import load_trained
 
 
@@ -37,6 +38,7 @@ def main(words: Sequence[str]) -> int:
     ask = ask_at(Path(config.output_dir).expanduser()) if config.interactive else None
     device = config.device.build()
     device.set_up()
+    say("advice", slow_device(device))
     directory = find_run(config.run, Path(config.output_dir).expanduser(), config.checkpoint)
     trained = load_trained(directory, config.checkpoint, device, arguments.trusted)
     print(f"({directory})", file=sys.stderr)
@@ -50,8 +52,10 @@ def main(words: Sequence[str]) -> int:
         return 0
     prompt = build_prompt(config)
     warn(prompt, trained)
+    usual = usual_loss(trained, prompt)
     if config.samples > 1:
-        advise(show_samples(generator, prompt, config.seed, samples=config.samples, batch_size=config.batch_size))
+        several = {"samples": config.samples, "batch_size": config.batch_size}
+        advise(show_samples(generator, prompt, config.seed, usual=usual, **several))
     else:
-        advise([show_text(generator, prompt, config.seed)])
+        advise([show_text(generator, prompt, config.seed, usual)])
     return 0

@@ -17,7 +17,8 @@ from cai.generation import Completion, Generator
 from cai.prompt import Prompt
 from cai.prompt_file import Line, finished, read_prompts
 from cai.show import say, writing_of
-from cai.symptoms import Told, symptoms_of, symptoms_of_prompt
+from cai.symptoms.table import Told
+from cai.symptoms.texts import symptoms_of, symptoms_of_prompt
 from cai.trained import TrainedRun
 
 

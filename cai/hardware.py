@@ -5,7 +5,10 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import platform
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -34,6 +37,7 @@ OTHER_CHIP = re.compile(r"\b(Laptop|Ti|D|MIG)\b")
 
 CPU_INFO = Path("/proc/cpuinfo")
 CPU_TOPOLOGY = Path("/sys/devices/system/cpu")
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 @functools.cache
@@ -56,6 +60,33 @@ def onednn_is_faster() -> bool:
 def _cpu_info() -> str:
     """What Linux tells about the processor; nothing on other systems."""
     return CPU_INFO.read_text(encoding="utf-8") if CPU_INFO.is_file() else ""
+
+
+def cpu_name() -> str:
+    """As its maker calls it; only the architecture where the system does not tell."""
+    if sys.platform == "darwin":
+        return _first_line("sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
+    found = re.search(r"^model name\s*: *(.+)$", _cpu_info(), re.MULTILINE)
+    return " ".join(found[1].split()) if found else platform.processor() or platform.machine()
+
+
+def nvidia_driver() -> str | None:
+    """The version of the NVIDIA driver that is installed, whether PyTorch can use it or not; ``None`` if there is none."""
+    if NVIDIA_DRIVER.is_file():
+        found = re.search(r"Kernel Module.*?(\d+(?:\.\d+)+)", NVIDIA_DRIVER.read_text(encoding="utf-8", errors="replace"))
+        return found[1] if found else "of an unknown version"
+    if shutil.which("nvidia-smi"):
+        return _first_line("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+    return None
+
+
+def _first_line(*words: str) -> str | None:
+    """What a program of the system says; ``None`` if it fails, is not there, or says nothing."""
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip().partition("\n")[0] or None
 
 
 def multiplies_bf16(device_type: str) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 
+from cai.config.comments import sheets_for
 from cai.resources import conf_folder
 
 VERB_EXAMPLES = {
@@ -20,7 +21,8 @@ Train a small GPT. Without arguments: the embedded corpus, minutes on two CPU co
   cai train -m model.n_layer=4,6 optimizer.lr=0.01,0.04   a sweep: one run for each combination
   cai train --config-dir my_conf model=mine trust=my_package   your own YAML and class
 
-A group is chosen by name (group=choice), an option set by its path (group.option=value).""",
+A group is chosen by name (group=choice), an option set by its path (group.option=value); below are those of what is chosen
+here. All of them: docs/configuration.md""",
     "generate": """\
 Write on from a question or a prompt with a trained run.
 
@@ -125,65 +127,54 @@ Learn the tokenizer and write the token shards that `cai train` with the same wo
 
 Takes all groups and options of `cai train`. A preparation that is killed goes on where it was.""",
     "inspect": """\
-A look at a tokenizer: its figures, its vocabulary, and a text's tokens. Or at data, at any stage.
+A look inside: at what goes into a run, and at what came of it.
 
   cai inspect tokenizer run=last text="가온솔병원 전화 02-2345-6789"        a run's, over its validation text
   cai inspect tokenizer path=tokenizer.json text="안녕하세요" ids=true     a file's, also of another program
-  cai inspect tokenizer data=text data.path=my.txt tokenizer=bpe     what `cai train` would learn, and keeps
   cai inspect tokenizer -m tokenizer.vocab_size=2000,8000 tokenizer=bpe data=text data.path=my.txt   a table
   cai inspect data data=text data.path=my.txt stage=rows count=5          stages: read, cleaned, varied, tokens, rows
+  cai inspect model model=gpt2_cai                                        shapes, parameters, FLOPs, memory of training
+  cai inspect lr data=text data.path=my.txt tokenizer=bpe                 which learning rates work: a plot, and one advised
+  cai inspect gradients run=last                                          by parameter, with update-to-weight ratios
+  cai inspect attention run=last prompt="옛날에"                            maps of all heads, as a page and a picture
+  cai inspect checkpoint run=last checkpoint=best                         what is inside
+  cai inspect run run=last                                                how it went
+  cai inspect options out=docs                                            every option, and schemas for an editor
 
-Without run= and path= all groups and options of `cai train` can be given; what is learned is found again by `cai train`.""",
+Without run= and path=, tokenizer, data, model and lr take all groups and options of `cai train`; what is learned is found
+again by `cai train`. cai inspect <subject> --help has the options of one.""",
+    "doctor": """\
+What this machine can do, whether it computes rightly, and how long a config takes on it. Or what is wrong with a run.
+
+  cai doctor                                              machine, self-test of attention, update and cache; the default run
+  cai doctor model=gpt2_cai trainer.max_steps=20000       how long that would take, in what memory
+  cai doctor device=mps                                   another device
+  cai doctor run=last                                     what went wrong in a run, and which option helps
+  cai doctor verify=true                                  everything, and a short train, kill, resume, generate and export:
+                                                          verify.json is a file to send back from a GPU or a Mac
+
+Takes all groups and options of `cai train`. Exit code 0: all is well; 1: a test has failed, or the config takes more
+memory than is free.""",
 }
 
 
-def verb_help(verb: str) -> str:
-    """What ``cai <verb> --help`` prints."""
+def verb_help(verb: str, words: Sequence[str] = ()) -> str:
+    """What ``cai <verb> --help`` prints. Other words may stand beside it: what ``cai inspect`` looks at, choices, and where
+    YAMLs of one's own lie; what is chosen is shown in the place of what would be."""
     parts = [VERB_EXAMPLES[verb]]
-    root = conf_folder() / f"{verb}.yaml"
-    if root.is_file():
-        groups = _groups_of(root)
-        choices = "\n".join(f"  {group:<12}{', '.join(choices_of(group))}" for group in groups)
+    sheets, subject = sheets_for(words), words[0] if verb == "inspect" and words else ""
+    root = f"{verb}_{subject}" if sheets.find(f"{verb}_{subject}") else verb
+    if sheet := sheets.find(root):
+        groups = {group: choice for group, choice in sheet.groups.items() if "/" not in group}
+        choices = "\n".join(f"  {group:<12}{', '.join(sheets.choices(group))}" for group in groups)
         parts += [f"Groups and their choices:\n\n{choices}"] * bool(groups)
-        text = root.read_text(encoding="utf-8")
+        text = (conf_folder() / f"{root}.yaml").read_text(encoding="utf-8")
         parts.append("Options:\n\n" + "\n".join(f"  {line}" for line in text.rpartition("\n\n")[2].splitlines()))
-        for group, default in groups.items():
-            if default != "null":
-                parts.append(f"{group}={default}\n\n" + _indented(conf_folder() / group / f"{default}.yaml"))
+        chosen = (word.partition("=")[::2] for word in words)
+        groups |= {group: choice for group, choice in chosen if group in groups and sheets.find(f"{group}/{choice}")}
+        for group, choice in groups.items():
+            if choice != "null":
+                options = sheets.options(f"{group}/{choice}").values()
+                lines = (f"  {option.line}" for option in options if option.path != "_target_")
+                parts.append(f"{group}={choice}\n\n" + "\n".join(lines))
     return "\n\n".join(parts)
-
-
-def choices_of(group: str) -> list[str]:
-    """The names a group can be set to."""
-    return sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
-
-
-def _groups_of(root: Path) -> dict[str, str]:
-    """Group → default choice, from a root's defaults list; read as text, since a YAML reader takes longer than all else."""
-    lines = root.read_text(encoding="utf-8").partition("defaults:")[2].partition("\n\n")[0].splitlines()
-    entries = (line.strip().removeprefix("- ").partition(":") for line in lines)
-    return {group: choice.strip() for group, colon, choice in entries if colon and " " not in group}
-
-
-def _indented(path: Path) -> str:
-    """A YAML's options with their comments, those of the YAMLs that it is made of included."""
-    return "\n".join(f"  {line}" for option in _options(path).values() for line in option)
-
-
-def _options(path: Path) -> dict[str, list[str]]:
-    """Top-level option → its lines; what a YAML says itself takes the place of what its ``defaults`` say."""
-    options: dict[str, list[str]] = {}
-    option: list[str] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.startswith(" "):
-            option.append(line)
-        elif line and not line.startswith("#"):
-            option = options[line.partition(":")[0]] = [line]
-    inherited: dict[str, list[str]] = {}
-    for line in options.pop("defaults", [""])[1:]:
-        name = line.strip().removeprefix("- ").partition("@")[0]
-        if name != "_self_":
-            inherited |= _options(path.parent / f"{name}.yaml")
-    options.pop("_target_", None)
-    inherited.pop("_target_", None)
-    return inherited | options

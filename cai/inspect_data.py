@@ -15,9 +15,10 @@ from cai.data.corpus import Corpus
 from cai.data.report import Report, describe_report
 from cai.data.source import SourceConfig
 from cai.errors import ConfigError
+from cai.inspect import divide, wants_colour
 from cai.markup import plain_text
 from cai.model.base import IGNORE_INDEX
-from cai.overrides import parse_arguments, refuse_sweep
+from cai.overrides import refuse_sweep
 from cai.tokenizer.base import Tokenizer
 from cai.tokenizer.display import show_tokens
 from cai.tokens.batches import dataset_of
@@ -28,18 +29,15 @@ Shown = Iterator[tuple[str, str]]
 """A title and a text for each sample."""
 
 
-def data_of(words: Sequence[str], colour: bool) -> int:
-    """Print some samples of a stage of what the words compose, as for ``train``."""
-    own = [word for word in words if word.lstrip("+").partition("=")[0] in ("stage", "count")]
-    with HydraSession("inspect_data", parse_arguments(own)) as session:
-        options = session.jobs(InspectDataConfig)[0].config
-    arguments = parse_arguments([word for word in words if word not in own])
+def main(words: Sequence[str]) -> int:
+    """Print some samples of a stage of what the words compose, as for ``train``. Returns the exit code."""
+    options, arguments = divide(words, "inspect_data", InspectDataConfig)
     refuse_sweep(arguments, "inspect data")
     with HydraSession("train", arguments) as session:
         config = session.jobs(TrainConfig)[0].config
     config.data.check()
     config.tokenizer.check()
-    shown = STAGES[options.stage](config, colour)
+    shown = STAGES[options.stage](config, wants_colour())
     for title, text in itertools.islice(shown, options.count):
         print(f"--- {title}\n{text}")
     if options.stage in ("read", "cleaned"):

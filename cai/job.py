@@ -25,6 +25,7 @@ from cai.changes import change, refusals_on_resuming
 from cai.config.roots import TrainConfig
 from cai.files import write_whole
 from cai.interruption import is_interruption
+from cai.launch import together
 from cai.overrides import Arguments, parse_arguments
 from cai.recorded import as_recorded
 from cai.resume import go_on
@@ -57,7 +58,9 @@ def run_job(sweep: Sweep, number: int, arguments: Arguments) -> int:
         (folder / STATUS).unlink(missing_ok=True)  # left by a job that failed before it had begun
         typed = [*job_overrides(sweep.overrides, sweep.jobs[number].overrides), *arguments.typed]
         return exit_code_of(
-            lambda: train_in(folder, config, typed, computed, **given(sweep.config_dir)), folder, arguments.trust()
+            lambda: together(computed.device, train_in, folder, config, typed, computed, **given(sweep.config_dir)),
+            folder,
+            arguments.trust(),
         )
     except Exception as error:
         if not is_interruption(error) and not (folder / STATUS).is_file():

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from cai.columns import cut, duration, one_line, pad, width
+from cai.columns import binary, cut, duration, one_line, pad, width
 from cai.config.listing import ListConfig
 from cai.entry import Entry, size_of
 from cai.errors import OutputError, RunError
@@ -149,12 +149,3 @@ def delete_all(leftovers: Sequence[Leftover]) -> int:
 
 def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'s' * (number != 1)}"
-
-
-def binary(size: float) -> str:
-    """Bytes, readable: ``512 B``, ``1.2 MiB``."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:,.1f} TiB"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -11,10 +11,14 @@ from torch import nn
 
 from cai.columns import duration
 from cai.config.roots import TrainConfig
+from cai.data.forms import one_sided
 from cai.data.report import describe_report
 from cai.model.base import ModelConfig
 from cai.model.decoder import Decoder
 from cai.schedule.base import ScheduleConfig
+from cai.symptoms.speed import slow_signs
+from cai.symptoms.table import Told, tell
+from cai.symptoms.training import large_model, unusual_epochs
 from cai.tokenizer.report import TokenizerReport
 from cai.tokens.batches import TokenDataset
 from cai.tokens.shards import DROPPED, Shards
@@ -45,6 +49,8 @@ def describe_plan(config: TrainConfig, trainer: Trainer, gate: TokenizerReport, 
     train = shards.train
     tokens_per_step = config.trainer.batch_size * config.model.block_size
     epochs = trainer.max_steps * config.trainer.batch_size / trainer.dataset.n_windows
+    again = config.trainer.overfit_batches
+    read = f", the first {again} again and again (trainer.overfit_batches)" if again else f" = {epochs:.2f} epochs"
     rows = [
         *data_rows(shards),
         ("tokenizer", gate.summary()),
@@ -57,7 +63,7 @@ def describe_plan(config: TrainConfig, trainer: Trainer, gate: TokenizerReport, 
         (
             "steps",
             f"{trainer.max_steps:,} of {tokens_per_step:,} tokens"
-            f" ({config.trainer.batch_size} x {config.model.block_size}) = {epochs:.2f} epochs",
+            f" ({config.trainer.batch_size} x {config.model.block_size}){read}",
         ),
         ("device", f"{device.type}, {device.precision} ({device.reason})"),
         ("time", f"about {duration(seconds)} (measured on two trial passes)"),
@@ -65,13 +71,18 @@ def describe_plan(config: TrainConfig, trainer: Trainer, gate: TokenizerReport, 
     if device.type == "cuda" and not device.peak_flops:
         gpu = torch.cuda.get_device_name()
         rows.append(("mfu", f"not logged, as the peak speed of {gpu} in {device.precision} is not known to CAI"))
-    advice = [epochs_advice(train.tokens, epochs), size_advice(train.tokens, parameters["without_embeddings"])]
-    rows += [("advice", text) for text in advice if text]
+    advice = [] if again else of_text(train.tokens, parameters["without_embeddings"], epochs)
+    advice += slow_signs(trainer, seconds)
+    rows += [("advice", told.sentence) for told in advice]
     lines = described(rows)
     lines += [wrapped("note", note)] * bool(note)
-    return "\n".join(
-        [*lines, *(wrapped("warning", text) for text in [*gate.warnings(), *_warnings(config, shards, trainer)])]
-    )
+    warnings = [*gate.symptoms(), *one_sided(shards.report), *_warnings(config, shards, trainer)]
+    return "\n".join([*lines, *(wrapped("warning", told.sentence) for told in warnings)])
+
+
+def of_text(tokens: int, parameters: int, epochs: float) -> list[Told]:
+    """Whether there is little text for so many ``parameters``, and whether it is read more or less often than is usual."""
+    return [*unusual_epochs(tokens, epochs), *large_model(tokens, parameters)]
 
 
 def described(rows: Iterable[tuple[str, str]]) -> list[str]:
@@ -112,35 +123,6 @@ def rows_of(dataset: TokenDataset) -> list[tuple[str, str]]:
     return [("rows", "; ".join(said))] * bool(said)
 
 
-SMALL_TEXT, SMALL_MODEL = 1e6, 2e6
-"""Training tokens below which, and parameters beside the embeddings above which, a model is large for its text."""
-
-USUAL_EPOCHS = ((3e6, 5, 10), (3e7, 2, 3), (float("inf"), 1, 1))
-"""Up to how many training tokens, and how many epochs are usual: the founding advice, at 1, 10 and 100 million."""
-
-
-def size_advice(tokens: int, parameters: int) -> str:
-    """Whether a model is large for its text, by the founding advice: a small one below a million tokens."""
-    if tokens >= SMALL_TEXT or parameters <= SMALL_MODEL:
-        return ""
-    return (
-        f"{parameters / 1e6:.1f} M parameters are many for {tokens / 1e6:.2f} M tokens, which they will learn by heart: a"
-        " smaller model (model=..._nano), model.dropout=0.1, or more text"
-    )
-
-
-def epochs_advice(tokens: int, epochs: float) -> str:
-    """How often a text of ``tokens`` is usually read, if ``epochs`` is something else; else nothing."""
-    _, least, most = next(row for row in USUAL_EPOCHS if tokens < row[0])
-    if least <= round(epochs) <= most:
-        return ""
-    usual = f"{least} to {most} epochs are" if most > least else "1 epoch is"
-    usual = f"{usual} usual for {tokens / 1e6:.1f} M tokens"
-    if epochs > most:
-        return f"{usual}; beyond that watch val/loss, which rises when text is learned by heart"
-    return f"{usual}: trainer.max_epochs={least}, if there is time"
-
-
 def describe_resumption(trainer: Trainer, state: Mapping[str, Any], schedule: ScheduleConfig) -> str:
     """From where a run goes on, given a checkpoint's ``state``; and, if it is longer now, how its learning rate does."""
     step, before = state["step"], state["max_steps"]
@@ -162,16 +144,10 @@ def wrapped(name: str, text: str) -> str:
     return textwrap.fill(text, width=width, initial_indent=f"  {name:<11}", subsequent_indent=" " * 13)
 
 
-def _warnings(config: TrainConfig, shards: Shards, trainer: Trainer) -> list[str]:
+def _warnings(config: TrainConfig, shards: Shards, trainer: Trainer) -> Iterator[Told]:
     """What is allowed but probably not meant."""
-    found = []
-    if config.schedule.warmup_steps >= trainer.max_steps:
-        found.append(
-            f"schedule.warmup_steps ({config.schedule.warmup_steps}) is not below the number of steps"
-            f" ({trainer.max_steps}): the learning rate never gets past its warmup."
-            f" Try schedule.warmup_steps={trainer.max_steps // 10}."
-        )
+    warmup, steps = config.schedule.warmup_steps, trainer.max_steps
+    if warmup >= steps:
+        yield tell("never_warm", warmup=warmup, steps=steps, less=steps // 10)
     if shards.val.unknown:
-        share = shards.val.unknown / shards.val.tokens
-        found.append(f"{share:.2%} of the validation text is outside the alphabet of the train text and became <unk>.")
-    return found
+        yield tell("unknown_in_val", share=shards.val.unknown / shards.val.tokens)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cai.composition import HydraSession
 from cai.config.roots import TrainConfig
+from cai.data.forms import one_sided
 from cai.overrides import parse_arguments
 from cai.plan import data_rows, described, wrapped
 from cai.tokens.learned import learn_tokenizer
@@ -44,6 +45,6 @@ def main(words: Sequence[str]) -> int:
         size = (shards.train.bytes + shards.val.bytes) / 1e6
         rows = [*data_rows(shards), ("tokenizer", gate.summary()), ("shards", str(shards.folder))]
         rows.append(("time", f"{seconds:.1f} s ({size / seconds:.1f} MB/s, tokenizer included; from the cache at once)"))
-        warnings = [wrapped("warning", text) for text in gate.warnings()]
+        warnings = [wrapped("warning", told.sentence) for told in [*gate.symptoms(), *one_sided(shards.report)]]
         log.info("\n".join([" ".join(job.swept)] * bool(job.swept) + described(rows) + warnings))
     return 0

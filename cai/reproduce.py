@@ -19,6 +19,7 @@ from cai.config.saved import load_config
 from cai.environment import fingerprint_of
 from cai.errors import RunError
 from cai.exchange.reading import weights_at
+from cai.launch import together
 from cai.losses import Losses, compare_losses, read_losses
 from cai.overrides import named_run, parse_arguments
 from cai.recorded import Fact, as_recorded, compare_facts, compare_surroundings
@@ -58,7 +59,7 @@ def main(words: Sequence[str]) -> int:
 
         def task() -> None:
             found = {"reproduces": str(original), "micro_batch_size": facts.get("micro_batch_size")}
-            train_in(directory, config, facts.get("overrides", ()), recorded, **found)
+            together(recorded.device, train_in, directory, config, facts.get("overrides", ()), recorded, **found)
 
         failed = exit_code_of(task, directory, arguments.trust())
     return failed or report(original, losses, directory, options)

@@ -12,21 +12,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cai.bystander import open_run
 from cai.changes import INEXACT, LENGTHS, change, costs, named_options, refusals_on_resuming
 from cai.config.roots import TrainConfig
 from cai.config.saved import load_config
 from cai.environment import fingerprint_of
 from cai.errors import ConfigError, RunError
 from cai.exports import is_export
+from cai.launch import together
 from cai.overrides import Arguments, named_run
 from cai.recorded import as_recorded, compare_surroundings
 from cai.recorder import newest_step
-from cai.run import Run
 from cai.runs import CONFIG, STATUS, SWEEP, find_run, read_run
 from cai.signals import listening
 from cai.summary import describe_end, describe_finished
 from cai.train import check_surroundings, exit_code_of, train
 from cai.trainer.folder import CheckpointFolder
+from cai.trainer.progress import FitResult
+from cai.world import current
 
 log = logging.getLogger(__name__)
 
@@ -70,15 +73,28 @@ def go_on(directory: Path, arguments: Arguments, *, short: bool = False) -> int:
     notes = {"changed": {path: after for path, (_, after) in changed.items()}, "other": others}
 
     def task() -> None:
-        with Run(directory, config, arguments.typed, resumes=notes) as run:
-            result = train(recorded, run, source=newest_checkpoint(directory, saved, facts))
+        result = together(recorded.device, go_on_in, directory, config, recorded, arguments.typed, saved, facts, notes)
         if not short:
-            original = Arguments(typed=run.facts["overrides"], trusted=arguments.trusted)
+            original = Arguments(typed=read_run(directory)["overrides"], trusted=arguments.trusted)
             again = original.again(without="optimizer.lr")
             log.info(describe_end(directory, result, config, again=again, trust=arguments.trust()))
 
     check_surroundings([recorded], learns=False)
     return exit_code_of(task, directory, arguments.trust())
+
+
+def go_on_in(
+    directory: Path,
+    config: TrainConfig,
+    recorded: TrainConfig,
+    typed: Sequence[str],
+    saved: TrainConfig,
+    facts: Mapping[str, Any],
+    notes: Mapping[str, Any],
+) -> FitResult:
+    """``train`` from where the run in ``directory`` stands. ``recorded``: ``config`` with what the run found before."""
+    with open_run(directory, config, typed, resumes=notes) as run:
+        return train(recorded, run, source=current().agree(lambda: newest_checkpoint(directory, saved, facts)))
 
 
 def refuse_edited(directory: Path, facts: Mapping[str, Any]) -> None:

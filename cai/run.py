@@ -23,10 +23,11 @@ from cai.environment import (
     fingerprint_of,
     own_packages,
 )
-from cai.errors import CaiError, OutputError, RunError
+from cai.errors import OutputError, RunError
 from cai.files import sweep_unfinished, write_whole
 from cai.interruption import deferred, is_interruption
 from cai.runs import CONFIG, STATUS, lock_of, read_facts
+from cai.symptoms.failures import message_of, symptom_of
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ class Run:
             return
         sweep_unfinished(self.directory)
         sweep_unfinished(self.directory / "checkpoints")
-        for key in ("ended", "error", "traceback"):
+        for key in ("ended", "error", "traceback", "symptom"):
             self.facts.pop(key, None)
         self._begun = True
         # Both fingerprints first: killed before or after the next write, the config is one of the two.
@@ -195,10 +196,11 @@ class Run:
                 self.record(status="interrupted", ended=_now())
                 return
             text = "".join(traceback.format_exception(error))
-            message = str(error) if isinstance(error, CaiError) else f"{type(error).__name__}: {error}"
+            told = symptom_of(error)
+            symptom = {"symptom": told.name} if told else {}
             assert self._log_file is not None
             self._log_file.emit(logging.LogRecord(__name__, logging.ERROR, __file__, 0, text, None, None))
-            self.record(status="failed", ended=_now(), error=message, traceback=text)
+            self.record(status="failed", ended=_now(), error=message_of(error), traceback=text, **symptom)
         except OutputError as full:
             # The first error is the one to report. Without a holder of the lock the run is shown as interrupted.
             log.error("%s", full)

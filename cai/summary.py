@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cai.errors import CaiError, is_full
 from cai.evaluation.scores import in_short
 from cai.runs import CONFIG, STATUS, read_facts
 from cai.sweeps import DONE, Sweep
+from cai.symptoms.failures import message_of
 
 if TYPE_CHECKING:
     from cai.config.roots import TrainConfig
@@ -102,13 +102,7 @@ def resume_command(directory: Path, trust: str) -> str:
 
 def describe_failure(error: BaseException, directory: Path, trust: str = "") -> str:
     """One line for a person; the traceback is in the run directory. When it was the disk, the way to go on."""
-    if isinstance(error, CaiError):
-        message = str(error)
-    elif isinstance(error, OSError) and is_full(error):
-        where = error.filename or directory
-        message = f"{where} could not be written: no space left on the disk. Free some space or set output_dir=..."
-    else:
-        message = f"{type(error).__name__}: {error}"
+    message = message_of(error)
     recorded = (directory / STATUS).is_file() and "traceback" in read_facts(directory)
     traceback = "; the traceback is in its train.log" if recorded else ""
     again = isinstance(error, OSError) and (directory / CONFIG).is_file()

@@ -17,21 +17,25 @@ from typing import Any
 
 import torch
 
+from cai.bystander import open_run, recorder_of
 from cai.composition import HydraSession
 from cai.config.roots import TrainConfig
 from cai.data.corpus import Corpus
+from cai.device import Device
 from cai.errors import CaiError, ConfigError, DataError, RunError
 from cai.evaluation.at_end import answer_at_end, sizes_with_answers
 from cai.generation import Generator
 from cai.interruption import advise, is_interruption, requested
+from cai.launch import together
 from cai.markup import plain_text
 from cai.model.base import IGNORE_INDEX
 from cai.overrides import parse_arguments
 from cai.plan import count_parameters, describe_plan, describe_resumption, flops_per_token
 from cai.randomness import seed_everything
-from cai.recorder import Recorder, finite_or_null
+from cai.recorder import finite_or_null
 from cai.run import TOKENIZER, Run, claim_directory
 from cai.runs import STATUS, read_run
+from cai.sharding import lay_out
 from cai.signals import listening
 from cai.summary import describe_end, describe_failure, describe_interruption, resume_command
 from cai.tensorboard import hyperparameters
@@ -42,6 +46,8 @@ from cai.tokens.shards import build_shards
 from cai.trainer.estimate import estimate_seconds
 from cai.trainer.progress import FitResult
 from cai.trainer.trainer import Trainer
+from cai.trainer.update import refuse_undivided
+from cai.world import current, joined
 
 log = logging.getLogger(__name__)
 
@@ -52,13 +58,11 @@ def train(config: TrainConfig, run: Run, source: Path | None = None) -> FitResul
     ``source``: the checkpoint to go on from; its run already has a tokenizer.
     """
     cache = Path(config.output_dir).expanduser() / "cache"
-    device = config.device.build()
-    device.set_up()
-
+    device = ready(config)
     corpus = config.data.build()
     if source is None:
         _check_initial(config)
-        learn_tokenizer(config.tokenizer, corpus, cache).save(run.directory / TOKENIZER)
+        device.world.agree(lambda: learn_tokenizer(config.tokenizer, corpus, cache).save(run.directory / TOKENIZER))
     tokenizer = Tokenizer.load(run.directory / TOKENIZER)
     shards = build_shards(corpus, tokenizer, cache)
     run.confirm_data(corpus.fingerprint, tokenizer.fingerprint, tokens=shards.fingerprint, ids=shards.content)
@@ -71,11 +75,11 @@ def train(config: TrainConfig, run: Run, source: Path | None = None) -> FitResul
         from cai.exchange.initial import begin  # takes time to import, and few runs need it
 
         begin(model, config, run)
-    model = model.to(device.torch_device, device.parameter_dtype)
+    model = lay_out(model, device)
     optimizer = config.optimizer.build(model)
     generator = config.generation.build(model, tokenizer)
 
-    with Recorder(run.directory) as recorder:
+    with recorder_of(run) as recorder:
         trainer = config.trainer.build(
             model=model,
             optimizer=optimizer,
@@ -97,12 +101,24 @@ def train(config: TrainConfig, run: Run, source: Path | None = None) -> FitResul
             device={"type": device.type, "precision": device.precision, "threads": torch.get_num_threads()},
             parameters=count_parameters(model),
             max_steps=trainer.max_steps,
+            data=figures(trainer),
             micro_batch_size=trainer.updater.micro_batch.size,
         )
         try:
             return answer_at_end(trainer.fit(), config, corpus, trainer, tokenizer, run)
         finally:  # what a failed or interrupted run has reached is known too; the run writes it when it ends
             run.facts |= finite_or_null(trainer.reached())
+
+
+def ready(config: TrainConfig) -> Device:
+    """The device, set up. Raises ``TrainingError`` for an accelerator that does not compute rightly."""
+    device = config.device.build()
+    device.set_up()
+    if device.type != "cpu" and config.device.self_test:
+        from cai.diagnosis.numerics import refuse_unless_sound  # what a run on the CPU has no use for
+
+        refuse_unless_sound(device)
+    return device
 
 
 def take_up(trainer: Trainer, config: TrainConfig, run: Run, source: Path | None) -> None:
@@ -114,6 +130,18 @@ def take_up(trainer: Trainer, config: TrainConfig, run: Run, source: Path | None
         trainer.recorder.hyperparameters(hyperparameters(config, run.facts["overrides"]))
     else:
         log.info(describe_resumption(trainer, state, config.schedule))
+
+
+def figures(trainer: Trainer) -> dict[str, Any]:
+    """What ``run.json`` keeps of the text, to judge the run by."""
+    shards, dataset = trainer.dataset.shards, trainer.dataset
+    return {
+        "train_tokens": shards.train.tokens,
+        "val_tokens": shards.val.tokens,
+        "epochs": round(trainer.max_steps * trainer.config.batch_size / dataset.n_windows, 3),
+        "loss_without_context": round(dataset.loss_without_context, 4),
+        "one_sided": shards.report.get("one_sided", []),
+    }
 
 
 def sampler(corpus: Corpus, generator: Generator, count: int, seed: int) -> Callable[[], list[tuple[str, str]]]:
@@ -138,18 +166,20 @@ def main(words: Sequence[str]) -> int:
         jobs = session.jobs(TrainConfig)
         check_surroundings([job.config for job in jobs])
         config = jobs[0].config
-        directory = claim_directory(Path(config.output_dir).expanduser() / config.name)
-        if arguments.multirun:
-            from cai.sweep import start_sweep  # whose jobs are run by this very module
+        with joined(config.device.type) as world:
+            directory = world.agree(lambda: claim_directory(Path(config.output_dir).expanduser() / config.name))
+            if arguments.multirun:
+                from cai.sweep import start_sweep  # whose jobs are run by this very module
 
-            return start_sweep(session, jobs, directory)
+                return start_sweep(session, jobs, directory)
 
-        def task() -> None:
-            result = train_in(directory, config, arguments.typed, **given(arguments.config_dir))
-            again, trust = arguments.again(without="optimizer.lr"), arguments.trust()
-            log.info(describe_end(directory, result, config, again=again, trust=trust))
+            def task() -> None:
+                result = together(config.device, train_in, directory, config, arguments.typed, **given(arguments.config_dir))
+                again, trust = arguments.again(without="optimizer.lr"), arguments.trust()
+                log.info(describe_end(directory, result, config, again=again, trust=trust))
 
-        return exit_code_of(lambda: session.run(task, directory), directory, arguments.trust())
+            whole = (lambda: session.run(task, directory)) if world.is_first else task
+            return exit_code_of(whole, directory, arguments.trust())
 
 
 def check_surroundings(configs: Sequence[TrainConfig], *, learns: bool = True) -> None:
@@ -160,6 +190,7 @@ def check_surroundings(configs: Sequence[TrainConfig], *, learns: bool = True) -
     tokenizers = dict.fromkeys(config.tokenizer for config in configs) if learns else ()
     checks = [check for config in configs for check in (config.data.check, config.device.build)]
     checks += [partial(_check_initial, config) for config in configs] if learns else []
+    checks += [partial(refuse_undivided, c.trainer, max(c.device.processes, current().size)) for c in configs]
     problems = []
     for check in (*checks, *(tokenizer.check for tokenizer in tokenizers)):
         try:
@@ -188,7 +219,7 @@ def train_in(
 
     ``recorded``: ``config`` with what an earlier run of it found where it says ``auto``; computed with, but not saved.
     """
-    with Run(directory, config, overrides) as run:
+    with open_run(directory, config, overrides) as run:
         run.record(**facts)
         return train(recorded or config, run)
 
@@ -207,11 +238,13 @@ def exit_code_of(task: Callable[[], object], directory: Path, trust: str = "") -
         raise
     except BaseException as error:  # the run directory has the traceback; the user gets a sentence
         if not is_interruption(error):
+            if not current().is_first:  # which tells it
+                raise
             print(f"\n{describe_failure(error, directory, trust)}", file=sys.stderr)
             return error.exit_code if isinstance(error, CaiError) else 1
         if (directory / STATUS).is_file() and read_run(directory)["status"] in ("finished", "pruned"):
             log.info("\nfinished: %s", directory)  # the signal came when there was nothing left to stop
             return 0
         log.info(describe_interruption(directory, trust))
-        return 128 + (requested() or signal.SIGINT)
+        return getattr(error, "exit_code", 128 + (requested() or signal.SIGINT))
     return 0

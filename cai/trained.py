@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from cai.comparison.history import number
 from cai.config.roots import TrainConfig
 from cai.config.saved import load_config
 from cai.device import Device
@@ -17,7 +18,7 @@ from cai.errors import RunError
 from cai.exchange.reading import weights_of_export
 from cai.exports import is_export, read_export
 from cai.run import TOKENIZER
-from cai.runs import CONFIG, file_of
+from cai.runs import CONFIG, file_of, read_facts
 from cai.tokenizer.base import Tokenizer
 from cai.trainer.checkpoint import SUFFIX, load_checkpoint
 from cai.trainer.state import load_weights
@@ -34,6 +35,21 @@ class TrainedRun:
     """Of the checkpoint."""
     checkpoint: str = "best"
     """Its name. Of an export: that of the run that it was made of."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What ``run.json`` says, whoever wrote it; an export has none."""
+
+    def fact(self, *names: str) -> float | None:
+        """A number among the facts, by its names from outside in."""
+        value: Any = self.facts
+        for name in names:
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return number(value)
+
+    @property
+    def val_loss(self) -> float | None:
+        """The loss of the validation text, nats: of `best` or of the end, whichever is higher."""
+        known = (self.fact("best_val_loss"), self.fact("metrics", "val/loss"))
+        return max((loss for loss in known if loss is not None), default=None)
 
 
 def load_trained(directory: Path, checkpoint: str, device: Device, trusted: Sequence[str] = ()) -> TrainedRun:
@@ -51,7 +67,15 @@ def load_trained(directory: Path, checkpoint: str, device: Device, trusted: Sequ
         options = {**config.model.model_dump(), "vocab_size": tokenizer.vocab_size}
         step = _load_checkpoint(model, options, directory / "checkpoints", checkpoint)
     model = model.to(device.torch_device, device.parameter_dtype).eval()
-    return TrainedRun(config, model, tokenizer, step, checkpoint)
+    return TrainedRun(config, model, tokenizer, step, checkpoint, _facts(directory))
+
+
+def _facts(directory: Path) -> Mapping[str, Any]:
+    """``run.json``; nothing if it is missing or torn: the weights do not need it."""
+    try:
+        return read_facts(directory)
+    except (RunError, OSError):
+        return {}
 
 
 def _load_export(model: nn.Module, config: TrainConfig, folder: Path, checkpoint: str) -> tuple[int, str]:
@@ -81,11 +105,11 @@ def _load_checkpoint(model: nn.Module, options: Mapping[str, Any], folder: Path,
     load_weights(model, saved.weights, saved.state, path, options)
     step: int = saved.state["step"]
     if checkpoint.startswith("average:"):
-        _load_mean(model, options, _newest(folder, step, int(checkpoint.partition(":")[2])))
+        _load_mean(model, options, newest_kept(folder, step, int(checkpoint.partition(":")[2])))
     return step
 
 
-def _newest(folder: Path, last: int, count: int) -> list[Path]:
+def newest_kept(folder: Path, last: int, count: int) -> list[Path]:
     """The ``count`` newest checkpoints that are kept, each of another step, the newest first: ``last``, of step ``last``."""
     kept = {int(path.stem.removeprefix("step_")): path for path in folder.glob(f"step_*{SUFFIX}")}
     kept = {step: path for step, path in kept.items() if step < last} | {last: folder / f"last{SUFFIX}"}

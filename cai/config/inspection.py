@@ -1,4 +1,4 @@
-"""The options of ``cai inspect``, apart from the other roots: a tokenizer can be looked at without PyTorch."""
+"""The options of ``cai inspect`` that need no PyTorch: a tokenizer can be looked at without it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field
 from cai.config.base import Config
 
 
-class InspectConfig(Config):
+class InspectTokenizerConfig(Config):
     """What to look at. Without ``run`` and ``path``: what the rest of the command composes, as for ``train``."""
 
     run: str | None

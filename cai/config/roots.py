@@ -14,8 +14,17 @@ from cai.config.checkpoints import CheckpointName
 from cai.config.comparison import CompareConfig
 from cai.config.evaluation import EvaluateConfig
 from cai.config.exporting import ExportConfig
-from cai.config.inspection import InspectConfig, InspectDataConfig
+from cai.config.inspection import InspectDataConfig, InspectTokenizerConfig
 from cai.config.listing import ListConfig
+from cai.config.looking import (
+    InspectAttentionConfig,
+    InspectCheckpointConfig,
+    InspectGradientsConfig,
+    InspectLRConfig,
+    InspectModelConfig,
+    InspectOptionsConfig,
+    InspectRunConfig,
+)
 from cai.config.tuning import ANSWERS, TuneOptions
 from cai.data.base import DataConfig
 from cai.device import DeviceConfig
@@ -88,6 +97,24 @@ class TuneConfig(TrainConfig):
         return TrainConfig.model_construct(**{name: getattr(self, name) for name in TrainConfig.model_fields})
 
 
+class DoctorConfig(TrainConfig):
+    """A run to be estimated before it begins; or one that has been, to be looked at."""
+
+    run: str | None
+    verify: bool
+    out: str | None
+
+    def problems(self) -> Iterator[str]:
+        if self.run is not None and self.verify:
+            yield "@.verify looks at this machine and @.run at a run, but both are given. Leave one out."
+        if self.out is not None and not self.verify:
+            yield "@.out is where @.verify=true writes, but @.verify is false. Leave it out."
+
+    def of_a_run(self) -> TrainConfig:
+        """The config of one run: this without what the verb adds."""
+        return TrainConfig.model_construct(**{name: getattr(self, name) for name in TrainConfig.model_fields})
+
+
 class GenerateConfig(Config):
     """What to write on from, and how."""
 
@@ -156,7 +183,15 @@ ROOTS: dict[str, type[Config]] = {
     "board": BoardConfig,
     "reproduce": ReproduceConfig,
     "tune": TuneConfig,
-    "inspect": InspectConfig,
+    "inspect_tokenizer": InspectTokenizerConfig,
     "inspect_data": InspectDataConfig,
+    "inspect_model": InspectModelConfig,
+    "inspect_lr": InspectLRConfig,
+    "inspect_gradients": InspectGradientsConfig,
+    "inspect_attention": InspectAttentionConfig,
+    "inspect_checkpoint": InspectCheckpointConfig,
+    "inspect_run": InspectRunConfig,
+    "inspect_options": InspectOptionsConfig,
+    "doctor": DoctorConfig,
 }
 """Root YAML → its class."""

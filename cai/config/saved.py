@@ -19,7 +19,7 @@ from cai.config.validate import Validation
 from cai.errors import ConfigError, RunError
 from cai.files import write_whole
 
-FORMAT = 7
+FORMAT = 8
 """Of ``config.yaml``. Raise it together with a new entry in ``UPGRADES``."""
 
 C = TypeVar("C", bound=Config)

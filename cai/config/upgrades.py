@@ -137,6 +137,15 @@ def _without_category(data: Any) -> Any:
     return data
 
 
+def _to_8(tree: dict[str, Any]) -> dict[str, Any]:
+    """Switches for those who look for a fault, a test of the device, and several processes for one run."""
+    added: dict[str, dict[str, Any]] = {
+        "trainer": {"overfit_batches": 0, "profile": False, "detect_anomaly": False, "async_save": False},
+        "device": {"self_test": True, "processes": 1, "strategy": "ddp", "cpu_offload": False},
+    }
+    return tree | {group: {**new, **part} for group, new in added.items() if isinstance(part := tree.get(group), dict)}
+
+
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     1: _to_2,
     2: _to_3,
@@ -144,5 +153,6 @@ UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     4: _to_5,
     5: _to_6,
     6: _to_7,
+    7: _to_8,
 }
 """Format n → a pure function from a tree of format n to the tree of format n + 1 that behaves the same."""

@@ -61,16 +61,18 @@ class Corpus:
 
         What is read again comes in further rounds over the source, so that copies of a document lie far apart.
         """
-        times = self._times()
+        report, times = report or Report(), self._times()
         rounds = 1 + max((math.ceil(each) - 1 for each in times.values()), default=0)
         for number in range(rounds * (1 + self.copies)):
             again, copy = divmod(number, 1 + self.copies)
-            for document, side in self._divide(report or Report()) if not number else self._divide(Report()):
+            for document, side in self._divide(Report() if number else report):
                 if side == "val":
                     if not number:
                         yield document, side
                 elif _comes(document, again, times):
-                    yield (self.vary(document, number) if copy and self.vary else document), side
+                    shown = self.vary(document, number) if copy and self.vary else document
+                    report.forms.see(shown)
+                    yield shown, side
 
     def select(self, split: Split) -> Iterator[Document]:
         """The documents of one side, in order, NFC."""

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import IO, Any
 
+from cai.data.forms import Forms
 from cai.errors import DataError
 
 SKIP = "data.on_error=skip leaves such text out and counts it."
@@ -27,6 +28,8 @@ class Report:
         self.kept = 0
         self.changed: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
+        self.forms = Forms()
+        """Of the documents that are trained on."""
         self._file = file
 
     def change(self, *names: str) -> None:
@@ -50,7 +53,9 @@ class Report:
 
     def to_tree(self) -> dict[str, Any]:
         """The counts as plain values, for a page that is kept."""
-        return {"read": self.read, "kept": self.kept, "changed": dict(self.changed), "dropped": dict(self.dropped)}
+        tree = {"read": self.read, "kept": self.kept, "changed": dict(self.changed), "dropped": dict(self.dropped)}
+        one_sided = self.forms.to_tree()
+        return tree | ({"one_sided": one_sided} if one_sided else {})
 
 
 def describe_report(tree: Mapping[str, Any]) -> str:

@@ -113,7 +113,7 @@ class SourceConfig(DividedConfig):
         for file in files:
             for document in self.read(file, clean, report):
                 report.read += 1
-                report.change(*changed)
+                report.change(*sorted(changed))
                 changed.clear()
                 text = plain_text(document.parts)
                 if not text.strip():

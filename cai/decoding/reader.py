@@ -99,7 +99,7 @@ class CachedReader(Reader):
         longest = max(map(len, contexts))
         ids = torch.tensor([[*context, *[0] * (longest - len(context))] for context in contexts], device=self.device)
         cache = self.model.new_cache(len(seats))
-        self.model.hidden(ids, cache.begin(ids))
+        self.model.fill(ids, cache)
         cache.lengths = [len(context) for context in contexts]
         if len(seats) == len(rows):
             self._cache = cache

@@ -48,13 +48,14 @@ def answer_at_end(
     best = load_checkpoint(trainer.checkpoints.best)
     load_weights(trainer.model, best.weights, best.state, trainer.checkpoints.best, trainer.built_from)
     generator = greedy(config.generation).build(trainer.model, tokenizer)
-    with tqdm(total=len(cases), unit="answer", disable=None, dynamic_ncols=True) as bar:
+    with tqdm(total=len(cases), unit="answer", disable=None if trainer.world.is_first else True, dynamic_ncols=True) as bar:
         scores, answered = evaluate_answers(generator, cases, config.seed, progress=bar.update)
     note = told_of_window(longer_than_window(generator, cases))
     log.info("%s", "\n".join([f"answers to {len(cases):,} questions about {about}:", scores.table(), *[note] * bool(note)]))
     figures = scores.figures()
     with deferred(then_raise=False):  # it is the end anyway
-        write_whole(run.directory / ANSWERS, jsonl(answered))
+        if trainer.world.is_first:
+            write_whole(run.directory / ANSWERS, jsonl(answered))
         trainer.recorder.metrics(result.step, figures)
         trainer.recorder.sync()
         run.facts[ANSWERED] = {"step": result.step, "figures": figures, "sizes": trainer.recorder.sizes()}

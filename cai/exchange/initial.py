@@ -75,13 +75,22 @@ def begin(model: nn.Module, config: TrainConfig, run: Run) -> None:
 
     Raises ``RunError`` if they do not fit, or are not those that the run began with before.
     """
+    weights = take_initial(model, config, run)
+    run.record(init_from={"path": config.trainer.init_from, "weights": weights})
+
+
+def take_initial(model: nn.Module, config: TrainConfig, run: Run | None = None) -> str:
+    """Put the weights that ``config`` names into a ``model`` just built. Returns their fingerprint.
+
+    Raises ``RunError`` if they do not fit, or are not those that ``run`` began with before.
+    """
     place, tokenizer = config.trainer.init_from, config.tokenizer
     assert place is not None
     assert isinstance(tokenizer, PretrainedConfig)
     folder = Path(place).expanduser()
     found = weights_at(folder, config.model)
-    before = run.facts.get("init_from", {}).get("weights", found.fingerprint)
-    if before != found.fingerprint:
+    before = run.facts.get("init_from", {}).get("weights") if run else None
+    if run and before not in (None, found.fingerprint):
         raise RunError(
             f"{run.directory} must begin with the weights that it began with (fingerprint {before}), but in {place} are"
             f" others now ({found.fingerprint}). Put those back, or start a new run."
@@ -92,7 +101,7 @@ def begin(model: nn.Module, config: TrainConfig, run: Run) -> None:
     fitted = {name: fit(name, tensor, shapes.get(name), known, notes) for name, tensor in found.tensors.items()}
     load_weights(model, fitted, {}, folder)
     log.info("%s", "\n".join(described([("begins at", "; ".join([f"{place} ({found.told})", *dict.fromkeys(notes)]))])))
-    run.record(init_from={"path": place, "weights": found.fingerprint})
+    return found.fingerprint
 
 
 def fit(name: str, tensor: Tensor, shape: torch.Size | None, known: int, notes: list[str]) -> Tensor:

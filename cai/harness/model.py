@@ -182,7 +182,8 @@ class CaiLM(LM):  # type: ignore[misc]
 def _device(kind: str, precision: str, threads: int) -> Device:
     # lm-eval's own program says cuda:0, whatever there is.
     options = {"type": kind.partition(":")[0], "precision": precision, "threads": threads}
-    never = {"compile": False, "compile_optimizer": False, "deterministic": True}
+    never: dict[str, object] = {"compile": False, "compile_optimizer": False, "deterministic": True, "self_test": False}
+    never |= {"processes": 1, "strategy": "ddp", "cpu_offload": False}
     try:
         return DeviceConfig.model_validate(options | never).build()
     except ValidationError as error:

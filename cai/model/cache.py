@@ -75,6 +75,11 @@ class Cache:
             own[list(rows), :end] = store[:, :end]
 
     @property
+    def nbytes(self) -> int:
+        """Of all rows together, as far as passes have filled stores."""
+        return sum(store.nbytes for store in self._stores.values())
+
+    @property
     def _start(self) -> int | None:
         """Where the pass begins, if it is the same place in all rows."""
         return self._starts[0] if min(self._starts) == max(self._starts) else None

@@ -83,6 +83,10 @@ class Decoder(nn.Module, ABC):
         x = self.hidden(ids, cache.begin(ids))  # (B, T, C)
         return self.logits(x.gather(1, places[:, :, None].expand(-1, -1, x.shape[2])))
 
+    def fill(self, ids: Tensor, cache: Cache) -> None:
+        """Put ``ids (B, T)`` into ``cache``, behind what is there; no logits are wanted."""
+        self.hidden(ids, cache.begin(ids))
+
     def attention(self, ids: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Logits ``(B, T, V)`` of ``ids (B, T)`` and each layer's attention weights ``(B, H, T, T)``: how much of token s
         (last dimension) goes into token t. Raises ``ValueError`` if T is larger than ``block_size``."""

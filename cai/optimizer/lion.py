@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from cai.optimizer.base import Beta, NonNegativeFloat, OptimizerConfig, decay_groups
+from cai.sharding import local
 
 
 class LionConfig(OptimizerConfig):
@@ -34,7 +35,7 @@ class Lion(torch.optim.Optimizer):
         for group in self.param_groups:
             beta1, beta2 = group["betas"]
             for p in (p for p in group["params"] if p.grad is not None):
-                momentum = self.state[p].setdefault("exp_avg", torch.zeros_like(p))
-                direction = momentum.lerp(p.grad, 1 - beta1).sign_()
-                p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(direction.mul_(group["lr"]))
-                momentum.lerp_(p.grad, 1 - beta2)
+                momentum = local(self.state[p].setdefault("exp_avg", torch.zeros_like(p)))
+                direction = momentum.lerp(local(p.grad), 1 - beta1).sign_()
+                local(p).mul_(1 - group["lr"] * group["weight_decay"]).sub_(direction.mul_(group["lr"]))
+                momentum.lerp_(local(p.grad), 1 - beta2)

@@ -18,6 +18,7 @@ from torch.optim.adamw import adamw
 
 from cai.hardware import multiplies_bf16
 from cai.optimizer.base import Beta, NonNegativeFloat, OptimizerConfig, PositiveFloat, PositiveInt, by_role
+from cai.sharding import divided_as, gathered, local
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic iteration: as steep at 0 as goes without overshooting 1 by much (Jordan et al. 2024)."""
@@ -76,12 +77,15 @@ class Muon(torch.optim.Optimizer):
                 self._adamw(parameters, group)
 
     def _muon(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        buffers = [self.state[p].setdefault("momentum_buffer", torch.zeros_like(p)) for p in parameters]
+        gradients = [local(p.grad) for p in parameters if p.grad is not None]
+        states = [self.state[p].setdefault("momentum_buffer", torch.zeros_like(p)) for p in parameters]
+        buffers = [local(state) for state in states]
         torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
         directions = buffers
         if group["nesterov"]:
             directions = list(torch._foreach_lerp(gradients, buffers, group["momentum"]))
+        # Of a divided matrix every process computes the whole update, and takes its own part.
+        directions = [gathered(part, state) for part, state in zip(directions, states, strict=True)]
         by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for index, p in enumerate(parameters):
             by_shape[tuple(sorted(p.shape))].append(index)
@@ -89,8 +93,9 @@ class Muon(torch.optim.Optimizer):
             batch = torch.stack([_wide(directions[i]) for i in indices])  # (N, short, long)
             updates = orthogonalize(batch, group["ns_steps"], self.rounds) * (group["lr"] * RMS * math.sqrt(long))
             for i, update in zip(indices, updates, strict=True):
-                parameters[i].mul_(1 - group["lr"] * group["weight_decay"])
-                parameters[i].sub_(update if parameters[i].shape[0] == short else update.mT)
+                own = local(parameters[i])
+                own.mul_(1 - group["lr"] * group["weight_decay"])
+                own.sub_(local(divided_as(update if parameters[i].shape[0] == short else update.mT, parameters[i])))
 
     def _adamw(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         for p in parameters:
@@ -99,10 +104,10 @@ class Muon(torch.optim.Optimizer):
                 self.state[p] |= {"step": zero, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
         states = [self.state[p] for p in parameters]
         adamw(
-            parameters,
-            [p.grad for p in parameters if p.grad is not None],
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
+            [local(p) for p in parameters],
+            [local(p.grad) for p in parameters if p.grad is not None],
+            [local(state["exp_avg"]) for state in states],
+            [local(state["exp_avg_sq"]) for state in states],
             [],
             [state["step"] for state in states],
             fused=group["fused"],

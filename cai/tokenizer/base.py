@@ -18,6 +18,7 @@ from cai.config.base import Config
 from cai.errors import RunError
 from cai.files import write_whole
 from cai.markup import EOS, TAGS, Part, Tag
+from cai.symptoms.table import tell
 
 UNKNOWN = Tag("<unk>")
 """Stands for a character outside a ``char`` tokenizer's alphabet; the byte-level kinds have none."""
@@ -137,7 +138,7 @@ class Tokenizer:
     def load(cls, path: Path) -> Tokenizer:
         """Read a ``tokenizer.json``. Raises ``RunError`` if it is missing or no tokenizer."""
         if not path.is_file():
-            raise RunError(f"the tokenizer must lie at {path}, but there is no such file")
+            raise RunError.of(tell("run_without_tokenizer", path=path))
         try:
             tokenizer = cls(Backend.from_str(path.read_text(encoding="utf-8")))
             _ = tokenizer.token_bytes

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer as Backend
 
 from cai.errors import CaiError, DataError
 from cai.markup import TAGS
+from cai.symptoms.table import tell
 from cai.tokenizer.base import Tokenizer, TokenizerConfig
 from cai.tokenizer.report import change_of
 
@@ -97,10 +98,8 @@ def _read(path: Path, option: str = "tokenizer.path") -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DataError(
-            f"{option} must name a tokenizer.json, but {path} cannot be read ({error.strerror}). Paths count from"
-            f" {Path.cwd()}; give the file of another run or program, or train one: tokenizer=bpe."
-        ) from error
+        told = tell("tokenizer_missing", option=option, path=path, reason=error.strerror, folder=Path.cwd())
+        raise DataError.of(told) from error
 
 
 def _adapt(page: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from unicodedata import normalize
 import numpy as np
 
 from cai.errors import DataError
+from cai.symptoms.table import Told, tell
 from cai.tokenizer.base import Tokenizer
 
 SAMPLE_BYTES = 300_000
@@ -104,27 +105,23 @@ class TokenizerReport:
             f" {self.example}. Take out what changes it (lowercasing, stripping, NFKC), or use tokenizer=bpe."
         ]
 
-    def warnings(self) -> list[str]:
+    def symptoms(self) -> list[Told]:
         """What can be trained on, but costs more tokens than it should."""
-        found = []
-        if self.split_share is not None and self.split_share > MAX_SPLIT and not (self.bytewise or self.random_words):
-            found.append(
-                f"{self.split_share:.0%} of the Hangul syllables are split into bytes: Korean takes more tokens than it"
-                f" should and is harder to learn. {self._remedy()}"
-            )
-        if self.unknown_share > MAX_UNKNOWN:
-            found.append(
-                f"{self.unknown_share:.2%} of the characters are outside the tokenizer's alphabet and become unknown tokens."
-                " Use tokenizer=bpe, which knows every text, or train on text that has them."
-            )
-        return found
+        split = None if self.bytewise or self.random_words else self.split_share
+        return list(symptoms_of_figures(split, self.unknown_share, self.vocab_size, self.asked))
 
-    def _remedy(self) -> str:
-        if self.asked is None:
-            return "Use a tokenizer that has learned from Korean: tokenizer=bpe tokenizer.vocab_size=8000."
-        if self.asked > self.vocab_size:
-            return f"Its text gave {self.vocab_size:,} of the {self.asked:,} tokens asked for: use more Korean text."
-        return f"Try a larger tokenizer.vocab_size ({2 * self.asked}), or more Korean text."
+    def warnings(self) -> list[str]:
+        """``symptoms`` as sentences."""
+        return [told.sentence for told in self.symptoms()]
+
+
+def symptoms_of_figures(split: float | None, unknown: float, size: int, asked: int | None) -> Iterator[Told]:
+    """What figures tell of a tokenizer of ``size`` tokens. ``split``: ``None`` where syllables are in pieces by design."""
+    if split is not None and split > MAX_SPLIT:
+        remedy = "korean_tokenizer" if asked is None else "more_korean" if asked > size else "larger_vocabulary"
+        yield tell("split", remedy, share=split, size=size, asked=asked, twice=2 * (asked or 0))
+    if unknown > MAX_UNKNOWN:
+        yield tell("unknown", share=unknown)
 
 
 def inspect_tokenizer(tokenizer: Tokenizer, texts: Iterable[str], asked: int | None = None) -> TokenizerReport:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -20,6 +21,12 @@ from cai.tokens.writing import SPLITS
 
 Arrays = tuple[Ids, ...]
 """What a model is called with, each ``(B, T)``: inputs, targets, and with ``isolate`` the number of their document."""
+
+SAMPLED = 2**18
+"""Targets that are counted for ``loss_without_context``: of so many it is too low by 1/500,000 of the vocabulary at most."""
+
+ROWS = 16
+"""That are read for it at once."""
 
 FILLING = -1
 """The number of a row's document that is none: what is left of the row behind the last."""
@@ -77,9 +84,24 @@ class TokenDataset:
             self.n_windows = max(1, (shards.train.tokens - 1) // block_size - 1)
         self._refuse_too_little_text()
 
-    def batch(self, step: int, batch_size: int) -> Arrays:
-        """Training inputs and targets (and documents) ``(batch_size, block_size)`` of ``step``; targets are next tokens."""
-        return self._read("train", self._rows(step, batch_size))
+    def batch(self, step: int, batch_size: int, share: range | None = None) -> Arrays:
+        """Training inputs and targets (and documents) ``(batch_size, block_size)`` of ``step``; targets are next tokens.
+
+        ``share``: the rows of the batch that are wanted; no others are read.
+        """
+        return self._read("train", self._rows(step, batch_size, share))
+
+    @cached_property
+    def loss_without_context(self) -> float:
+        """Nats of a training target for whoever knows how frequent each token is, and nothing of what stands before it: the
+        entropy of the targets, over those of the first rows."""
+        counts, rows = np.zeros(self.shards.vocab_size, dtype=np.int64), 0
+        while rows < self.n_windows and counts.sum() < SAMPLED:
+            targets = self.batch(rows // ROWS, ROWS)[1]
+            counts += np.bincount(targets[targets != self.ignore_index], minlength=len(counts))
+            rows += ROWS
+        shares = counts[counts > 0] / max(1, counts.sum())
+        return float(-(shares * np.log(shares)).sum())
 
     def locate(self, step: int, batch_size: int) -> str:
         """Where the batch of ``step`` lies, in words: to look up the text that did harm."""
@@ -91,18 +113,27 @@ class TokenDataset:
             f" {self.shards.path('train')}"
         )
 
-    def val_batches(self, batch_size: int, max_tokens: int | None = None) -> Iterator[Arrays]:
+    def val_batches(
+        self, batch_size: int, max_tokens: int | None = None, *, part: int = 0, parts: int = 1
+    ) -> Iterator[Arrays]:
         """Every validation target exactly once, in order, in rows that do not overlap; the last one is filled up.
 
-        ``max_tokens`` ends it early, for an estimate, after so many targets, those outside of answers included.
+        ``max_tokens`` ends it early, for an estimate, after so many targets, those outside of answers included. Of several
+        ``parts`` each has every so many-th batch, and as many as the others: where there are none left for it, one in which
+        nothing counts.
         """
         rows = self._val_rows(max_tokens)
-        while chosen := list(itertools.islice(rows, batch_size)):
-            yield self._read("val", chosen)
+        while batches := [chosen for _ in range(parts) if (chosen := list(itertools.islice(rows, batch_size)))]:
+            arrays = self._read("val", batches[part] if part < len(batches) else batches[0])
+            if part >= len(batches):
+                arrays[1][:] = self.ignore_index
+            yield arrays
 
-    def _rows(self, step: int, batch_size: int) -> list[Row]:
-        """The pieces of text in each row of the batch."""
-        epochs, positions = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), self.n_windows)
+    def _rows(self, step: int, batch_size: int, share: range | None = None) -> list[Row]:
+        """The pieces of text in each row of the batch, or of a share of it."""
+        wanted = range(batch_size) if share is None else share
+        first = step * batch_size
+        epochs, positions = np.divmod(np.arange(first + wanted.start, first + wanted.stop), self.n_windows)
         rows: list[Row] = []
         for epoch in np.unique(epochs).tolist():
             order, offset = self._epoch(epoch)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cai.interruption import deferred
+from cai.sharding import collected, divided_as, is_divided, local
 from cai.trainer.state import plain_name
 
 
@@ -31,7 +32,8 @@ class WeightAverage:
         if not self.decay:
             return
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self._average.values()), list(self._parameters.values()), 1 - decay)
+        averages = [local(average) for average in self._average.values()]
+        torch._foreach_lerp_(averages, [local(p) for p in self._parameters.values()], 1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -48,17 +50,23 @@ class WeightAverage:
 
     def state(self) -> dict[str, Tensor]:
         """The average by parameter name; for a checkpoint."""
-        return dict(self._average)
+        return {name: collected(average) for name, average in self._average.items()}
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Put back what ``state`` returned."""
         for name, average in self._average.items():
-            average.copy_(state[name])
+            average.copy_(divided_as(state[name], average))
 
     def _exchange(self, *, applied: bool) -> None:
         with deferred(then_raise=False):  # never half of them
             if applied != self._applied:
                 for name, p in self._parameters.items():
-                    p.data, self._average[name] = self._average[name], p.data
+                    if is_divided(p):  # what is gathered for a pass is taken from where the part lies
+                        part, other = local(p.data), local(self._average[name])
+                        kept = part.clone()
+                        part.copy_(other)
+                        other.copy_(kept)
+                    else:
+                        p.data, self._average[name] = self._average[name], p.data
                 self._applied = applied

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,16 @@ class Checkpoint:
     def weights(self) -> dict[str, Tensor]:
         """What the model is used with: the average where there is one."""
         return {**self.model, **self.average}
+
+    def copy(self) -> Checkpoint:
+        """In main memory, apart from what training goes on to change."""
+
+        def apart_from(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+
+        optimizer = {name: apart_from(state) for name, state in self.optimizer.items()}
+        model, average, random = map(apart_from, (self.model, self.average, self.random))
+        return Checkpoint(model, optimizer, average, random, deepcopy(self.state))
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, *, keep_as: Path | None = None) -> None:

@@ -9,7 +9,7 @@ from cai.trainer.meter import Meter
 from cai.trainer.progress import Progress
 
 if TYPE_CHECKING:
-    from cai.trainer.trainer import Trainer
+    from cai.trainer.trainer import Trainer, TrainerConfig
 
 
 def estimate_seconds(trainer: Trainer) -> float:
@@ -35,6 +35,10 @@ def estimate_seconds(trainer: Trainer) -> float:
     tokens = steps * config.batch_size * dataset.block_size
     # A forward pass is about a third of forward and backward together.
     limit = config.eval_max_tokens or dataset.shards.val.tokens
-    evaluations = 2 + (steps // config.eval_every if config.eval_every else 0)
-    tokens += evaluations * min(limit, dataset.shards.val.tokens) // 3
+    tokens += evaluations(config, steps) * min(limit, dataset.shards.val.tokens) // 3
     return min(durations) * tokens / dataset.block_size
+
+
+def evaluations(config: TrainerConfig, steps: int) -> int:
+    """Passes over the validation text in so many steps: one before, one after, and those between."""
+    return 2 + (steps // config.eval_every if config.eval_every else 0)

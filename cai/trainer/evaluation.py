@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from cai.errors import TrainingError
+from cai.symptoms.table import tell
 
 if TYPE_CHECKING:
     from cai.trainer.update import Updater
@@ -35,10 +36,7 @@ def evaluate(updater: Updater, step: int, max_tokens: int | None) -> Evaluation:
     result = Evaluation(loss, loss / math.log(2) * counted[0] / counted[1])
     log.info("step %d: val loss %.4f, %.4f bits per byte", step, result.loss, result.bits_per_byte)
     if not math.isfinite(loss):
-        raise TrainingError(
-            f"val/loss must be a finite number, but is {loss} after step {step}. Lower optimizer.lr by 3 to 10 times, or"
-            " raise schedule.warmup_steps. Checkpoints saved before are intact."
-        )
+        raise TrainingError.of(tell("nonfinite", "calmer", which="val/loss", value=loss, when=f"after step {step}", more=""))
     return result
 
 
@@ -55,14 +53,17 @@ def _pass_over(updater: Updater, max_tokens: int | None, size: int) -> float:
     """``mean_loss``, ``size`` sequences at a time."""
     dataset, device = updater.dataset, updater.device
     updater.forward.eval()
+    world = updater.world
     sums, count = [], 0
-    for arrays in dataset.val_batches(size, max_tokens):
+    for arrays in dataset.val_batches(size, max_tokens, part=world.rank, parts=world.size):
         with device.autocast():
             sums.append(updater.forward(*(device.put(torch.from_numpy(array)) for array in arrays)))
         count += int((arrays[1] != dataset.ignore_index).sum())
-    if not count:
+    found = world.gather((torch.stack(sums).tolist(), count))  # waits for the device once, here
+    counted = sum(count for _, count in found)
+    if not counted:
         raise TrainingError(
             f"trainer.eval_max_tokens must reach into an answer of the validation text, as data.loss=answer, but is"
             f" {max_tokens}. Try a larger one, or null."
         )
-    return math.fsum(torch.stack(sums).tolist()) / count  # waits for the device once, here
+    return math.fsum(each for sums, _ in found for each in sums) / counted

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cai.errors import RunError
 from cai.files import second_name
+from cai.trainer.background import Background
 from cai.trainer.checkpoint import SUFFIX, Checkpoint, DamagedCheckpoint, load_checkpoint, save_checkpoint, unwritten
 
 log = logging.getLogger(__name__)
@@ -17,9 +18,13 @@ log = logging.getLogger(__name__)
 class CheckpointFolder:
     """Keeps checkpoints by role. There is never a moment without a whole one, once the first is written."""
 
-    def __init__(self, path: Path, keep: int = 0) -> None:
+    def __init__(self, path: Path, keep: int = 0, *, writes: bool = True, background: bool = False) -> None:
+        """``writes``: whether this process is the one that saves; another of the same run only looks. ``background``: it
+        copies what is to be saved, and goes on while that is written."""
         self.path = path
         self.keep = keep
+        self.writes = writes
+        self.background = Background() if background else None
 
     @property
     def last(self) -> Path:
@@ -37,6 +42,26 @@ class CheckpointFolder:
         return self.path / f"best{SUFFIX}"
 
     def save_last(self, checkpoint: Checkpoint) -> None:
+        self._save(self._write_last, checkpoint)
+
+    def save_best(self, checkpoint: Checkpoint) -> None:
+        self._save(self._write_best, checkpoint)
+
+    def wait(self) -> None:
+        """Until all that was saved is on the disk. Raises ``OutputError`` if it could not be written."""
+        if self.background is not None:
+            self.background.wait()
+
+    def _save(self, write: Callable[[Checkpoint], None], checkpoint: Checkpoint) -> None:
+        if not self.writes:
+            return
+        if self.background is None:
+            write(checkpoint)
+        else:
+            copy = checkpoint.copy()
+            self.background.do(lambda: write(copy))
+
+    def _write_last(self, checkpoint: Checkpoint) -> None:
         save_checkpoint(self.last, checkpoint, keep_as=self.previous)
         if self.keep:
             kept = self.path / f"step_{checkpoint.state['step']:08d}{SUFFIX}"
@@ -48,7 +73,7 @@ class CheckpointFolder:
             for old in self._kept()[self.keep + 1 :]:
                 old.unlink()
 
-    def save_best(self, checkpoint: Checkpoint) -> None:
+    def _write_best(self, checkpoint: Checkpoint) -> None:
         save_checkpoint(self.best, checkpoint)
 
     def newest(self) -> Path | None:

@@ -12,6 +12,8 @@ from torch import nn
 
 from cai import randomness
 from cai.errors import ConfigError, TrainingError
+from cai.symptoms.failures import first_line, memory_of
+from cai.symptoms.table import tell
 
 if TYPE_CHECKING:
     from cai.trainer.trainer import TrainerConfig
@@ -40,7 +42,11 @@ class MicroBatch:
     halves whenever memory runs out.
     """
 
-    def __init__(self, size: int | Literal["auto"], batch_size: int, at_most: int | None = None) -> None:
+    def __init__(
+        self, size: int | Literal["auto"], batch_size: int, at_most: int | None = None, *, alone: bool = True
+    ) -> None:
+        """``alone``: no other process waits for this one's passes, so it may try them again."""
+        self.alone = alone
         self.auto = size == "auto"
         self.batch_size = batch_size
         self.size = self._part(at_most or batch_size) if size == "auto" else size
@@ -59,13 +65,15 @@ class MicroBatch:
                 put_back()
                 if not is_out_of_memory(error):
                     raise
-                reason = (str(error) or type(error).__name__).splitlines()[0]
+                memory, reason = memory_of(error) or "", first_line(error)
             # Out of the `except` block: the error holds the frames, and they hold the memory.
-            self._shrink(reason)
+            self._shrink(memory, reason)
 
     def fit_forward(self, work: Callable[[int], T]) -> T:
         """``work(size)`` for passes without gradients, which keep nothing for a way back: with more sequences at once than
-        training takes, or as many if those do not fit."""
+        training takes, or as many if those do not fit. Beside other processes as many, which then all take."""
+        if not self.alone:
+            return self.fit(lambda: work(self.size))
         put_back = randomness.remember()
         try:
             return work(LARGER * self.size)
@@ -79,14 +87,12 @@ class MicroBatch:
         """The largest divisor of the batch that is at most this."""
         return max(n for n in range(1, min(at_most, self.batch_size) + 1) if self.batch_size % n == 0)
 
-    def _shrink(self, reason: str) -> None:
-        if not self.auto or self.size == 1:
-            smaller = "Try trainer.micro_batch_size=auto, " if not self.auto else "Try "
-            raise TrainingError(
-                f"the device must have memory for {self.size} sequence{'s' * (self.size > 1)} at once"
-                f" (trainer.micro_batch_size), but has not: {reason} {smaller}a smaller model.block_size, model.n_embd or"
-                " model.n_layer, or device.precision=bf16."
-            )
+    def _shrink(self, memory: str, reason: str) -> None:
+        """``memory``: the symptom's row, of the memory that ran out; ``reason``: what PyTorch says."""
+        if not (self.auto and self.alone) or self.size == 1:
+            what = f"{self.size} sequence{'s' * (self.size > 1)} at once (trainer.micro_batch_size)"
+            remedy = "less" if self.auto and self.size == 1 else "fewer_at_once"
+            raise TrainingError.of(tell(memory, remedy, what=what, reason=reason))
         before, self.size = self.size, self._part(self.size // 2)
         log.warning("out of memory with trainer.micro_batch_size=%d; going on with %d", before, self.size)
         gc.collect()
@@ -113,7 +119,7 @@ def trade_memory(model: nn.Module, config: TrainerConfig) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` is one of PyTorch's ways to say that CUDA or MPS has no memory left, or none for one tensor."""
-    texts = ("CUDA out of memory", "CUDA error: out of memory", "MPS backend out of memory", "Invalid buffer size")
-    is_text = isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
-    return is_text or isinstance(error, torch.OutOfMemoryError)
+    """Whether ``error`` is one of PyTorch's ways to say that no memory is left, or none for one tensor: fewer sequences at
+    once may do. Not Python's own, which has no room for anything.
+    """
+    return memory_of(error) is not None and not isinstance(error, MemoryError)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from cai.symptoms.training import Pace
+
 if TYPE_CHECKING:
     from cai.device import Device
     from cai.trainer.progress import Progress
@@ -17,7 +19,8 @@ class Meter:
 
     def __init__(self, device: Device, flops_per_token: float | None = None) -> None:
         self._device = device
-        self._flops_per_token = flops_per_token
+        self.flops_per_token = flops_per_token
+        self.pace = Pace()
         self._started = self._now()
         self._paused_at: float | None = None
         self._tokens, self._seconds = 0, 0.0
@@ -40,8 +43,8 @@ class Meter:
         speed = (progress.tokens - self._tokens) / (progress.seconds - self._seconds)
         self._tokens, self._seconds = progress.tokens, progress.seconds
         measured = {"perf/tokens_per_sec": speed, "perf/memory_gib": self._device.peak_memory() / 2**30}
-        if self._flops_per_token and (peak := self._device.peak_flops):
-            measured["perf/mfu"] = speed * self._flops_per_token / peak
+        if self.flops_per_token and (peak := self._device.peak_flops):
+            measured["perf/mfu"] = speed * self.flops_per_token / peak
         return measured
 
     @contextmanager

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cai.errors import TrainingError
+from cai.symptoms.table import tell
 
 log = logging.getLogger(__name__)
 
@@ -80,12 +81,10 @@ class FiniteGuard:
         largest = ", ".join(f"{name} {norm:.3g}" for norm, name in by_size[:LARGEST])
         value = loss if not math.isfinite(loss) else max(norms.tolist(), key=_rank)
         skipped = f" {self.skipped} such updates were passed over before (trainer.max_skipped)." if self.skips else ""
-        skip = "" if self.skips else ", or pass over such updates with trainer.on_nonfinite=skip"
-        raise TrainingError(
-            f"{self._which(loss)} must be a finite number, but is {value} at step {step + 1}.{skipped}"
-            f" {circumstances(step)} Largest gradients: {largest}. Lower optimizer.lr by 3 to 10 times, raise"
-            f" schedule.warmup_steps, set trainer.grad_clip=1.0{skip}. Checkpoints saved before are intact."
-        )
+        more = f"{skipped} {circumstances(step)} Largest gradients: {largest}."
+        remedy = "calmer" if self.skips else "calmer_or_skip"
+        which = self._which(loss)
+        raise TrainingError.of(tell("nonfinite", remedy, which=which, value=value, when=f"at step {step + 1}", more=more))
 
     def _which(self, loss: float) -> str:
         return "train/grad_norm" if math.isfinite(loss) else "train/loss"

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
-import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+from cai.symptoms import training
+from cai.symptoms.training import RECENT
+
+if TYPE_CHECKING:
+    from cai.symptoms.table import Told
+    from cai.trainer.trainer import Trainer
 
 log = logging.getLogger(__name__)
-
-RECENT = 20
-"""Logged losses that a new one is judged against."""
-SPIKE = 6.0
-"""Standard deviations above their mean that make a spike."""
-
-WORSE_EVALS, WORSE, WORSE_TRAIN = 2, 1.01, 1.05
-"""Evaluations without a better one, and how much worse than the best and than training validation must be to speak of it."""
 
 
 def due(step: int, every: int) -> bool:
@@ -43,6 +41,10 @@ class Progress:
     recent_losses: list[float] = field(default_factory=list)
     spikes: list[int] = field(default_factory=list)
     """The newest hundred steps whose logged loss stood out of those before."""
+    worst_loss: float = 0.0
+    """Of those that were logged."""
+    told: list[str] = field(default_factory=list)
+    """The symptoms that are told once, and have been."""
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Self:
@@ -61,42 +63,55 @@ class Progress:
         """Whether no step is to come: all are taken, validation improves no more, or siblings do better."""
         return self.step >= max_steps or self.pruned or 0 < patience <= self.evals_without_improvement
 
-    def advise(self, metrics: Mapping[str, float]) -> None:
-        """Take in what was measured, and say what a person should know of it."""
-        spike = self.watch(metrics["train/loss"]) if "train/loss" in metrics else None
-        for sentence in (spike, self.overfits(metrics)):
-            if sentence:
-                log.warning("%s", sentence)
+    def advise(self, metrics: Mapping[str, float], trainer: Trainer) -> None:
+        """Take in what ``trainer`` measured, and say what a person should know of it."""
+        for told in self._symptoms(metrics, trainer):
+            log.warning("%s", told.sentence)
 
-    def overfits(self, metrics: Mapping[str, float]) -> str | None:
-        """After an evaluation; a sentence if validation gets worse while the train text gets better: ever less often."""
+    def _symptoms(self, metrics: Mapping[str, float], trainer: Trainer) -> Iterator[Told]:
+        found: list[Told | None] = []
+        if "train/loss" in metrics:
+            found += [self.watch(metrics["train/loss"]), self.stuck(trainer)]
+        if "perf/tokens_per_sec" in metrics:
+            found.append(trainer.meter.pace.look(self.step, metrics["perf/tokens_per_sec"]))
+        # Not where it is what is wanted; and what is not learned at all is not learned by heart.
+        if not trainer.config.overfit_batches and "stuck" not in self.told:
+            found.append(self.overfits(metrics))
+        return (told for told in found if told is not None)
+
+    def overfits(self, metrics: Mapping[str, float]) -> Told | None:
+        """After an evaluation: whether validation gets worse while the train text gets better. Told ever less often."""
         val, train, best = metrics.get("val/loss"), metrics.get("train/loss"), self.best_val_loss
         evals = self.evals_without_improvement
-        if val is None or train is None or best is None or evals < WORSE_EVALS or evals & (evals - 1):
+        if val is None or train is None or best is None or evals & (evals - 1):
             return None
-        if val < WORSE * best or train > val / WORSE_TRAIN:
-            return None
-        return (
-            f"step {self.step}: val/loss has risen to {val:.4f} from {best:.4f} (step {self.best_step}), while train/loss is"
-            f" {train:.4f}: the text is being learned by heart. Try model.dropout=0.1, a larger optimizer.weight_decay, more"
-            " text, or a smaller model; trainer.patience=3 stops in time. The best weights are kept as `best`."
-        )
+        return training.overfitting(self.step, val, train, best, self.best_step, evals)
 
-    def watch(self, loss: float) -> str | None:
-        """Take in a logged loss; a sentence if it is a spike, far above the ones logged before it."""
+    def watch(self, loss: float) -> Told | None:
+        """Take in a logged loss: whether it is a spike, far above the ones logged before it."""
         if not math.isfinite(loss):  # an update that was passed over
             return None
         before, self.recent_losses = self.recent_losses, [*self.recent_losses, loss][-RECENT:]
-        if len(before) < RECENT:
+        self.worst_loss = max(self.worst_loss, loss)
+        told = training.spike(self.step, loss, before)
+        if told is not None:
+            self.spikes = [*self.spikes, self.step][-100:]
+        return told
+
+    def stuck(self, trainer: Trainer) -> Told | None:
+        """Whether the logged losses show that nothing was learned yet, though it is time. Told once."""
+        if "stuck" in self.told or not training.is_judged(self.step, trainer.max_steps):
             return None
-        mean, deviation = statistics.fmean(before), statistics.pstdev(before)
-        if loss <= max(mean + SPIKE * deviation, 1.1 * mean):
+        # Of updates that were taken: a schedule is not asked for one that may never come.
+        before, newest = (trainer.updater.lrs(step)[0] for step in (max(0, self.step - 2), self.step - 1))
+        if newest > before:  # still warming up
             return None
-        self.spikes = [*self.spikes, self.step][-100:]
-        return (
-            f"step {self.step}: train/loss {loss:.4f} is a spike: the last {RECENT} were {mean:.4f} ± {deviation:.4f}."
-            " If spikes come often, lower optimizer.lr or trainer.grad_clip."
-        )
+        floor, vocab_size = trainer.dataset.loss_without_context, trainer.dataset.shards.vocab_size
+        lr = trainer.updater.peak_lrs[0]
+        told = training.stuck(self.step, self.recent_losses, self.worst_loss, floor, vocab_size, lr)
+        if told is not None:
+            self.told = [*self.told, told.name]
+        return told
 
     def result(self, max_steps: int, metrics: Mapping[str, float]) -> FitResult:
         """At the end of training; ``metrics`` are the newest."""

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from cai.errors import RunError
+from cai.sharding import collected, divided_as
+from cai.symptoms.table import tell
 from cai.trainer.checkpoint import Checkpoint
 
 
@@ -21,7 +23,7 @@ def plain_name(name: str) -> str:
 
 def take_weights(model: nn.Module) -> dict[str, Tensor]:
     """Every weight and buffer by its plain name."""
-    return {plain_name(name): tensor for name, tensor in model.state_dict().items()}
+    return {plain_name(name): collected(tensor) for name, tensor in model.state_dict().items()}
 
 
 def load_weights(
@@ -50,11 +52,9 @@ def load_weights(
         what = "; ".join(differing) or (
             f"{wrong[0]} is {saved.get(wrong[0], 'missing')} there and {shapes.get(wrong[0], 'missing')} in the model{more}"
         )
-        raise RunError(
-            f"{source} must hold weights of the configured model, but does not: {what}."
-            " Take the checkpoint and config.yaml from the same run."
-        )
-    model.load_state_dict({own[name]: tensor for name, tensor in weights.items()})
+        raise RunError.of(tell("other_shape", source=source, differing=what))
+    there_now = model.state_dict()
+    model.load_state_dict({own[name]: divided_as(tensor, there_now[own[name]]) for name, tensor in weights.items()})
 
 
 def take_optimizer(optimizer: Optimizer) -> tuple[dict[str, dict[str, Tensor]], dict[str, dict[str, Any]]]:
@@ -63,7 +63,10 @@ def take_optimizer(optimizer: Optimizer) -> tuple[dict[str, dict[str, Tensor]], 
     values: dict[str, dict[str, Any]] = {}
     for name, parameter in _parameters(optimizer):
         for key, value in optimizer.state.get(parameter, {}).items():
-            (tensors if isinstance(value, Tensor) else values).setdefault(name, {})[key] = value
+            if isinstance(value, Tensor):
+                tensors.setdefault(name, {})[key] = collected(value)
+            else:
+                values.setdefault(name, {})[key] = value
     return tensors, values
 
 
@@ -76,10 +79,14 @@ def take_groups(optimizer: Optimizer) -> list[dict[str, Any]]:
 def load_optimizer(optimizer: Optimizer, checkpoint: Checkpoint) -> None:
     """Put the state back, the plain values of the groups with it."""
     tensors, values = checkpoint.optimizer, checkpoint.state["optimizer"]
-    names = {name: index for index, (name, _) in enumerate(_parameters(optimizer))}
+    parameters = dict(_parameters(optimizer))
+    names = {name: index for index, name in enumerate(parameters)}
     if unknown := sorted((tensors.keys() | values.keys()) - names.keys()):
         raise RunError(f"the checkpoint must be of this optimizer, but holds state of {unknown[0]} too.")
-    state = {names[name]: {**tensors.get(name, {}), **values.get(name, {})} for name in tensors.keys() | values.keys()}
+    state = {
+        names[name]: {**_divided(tensors.get(name, {}), parameters[name]), **values.get(name, {})}
+        for name in tensors.keys() | values.keys()
+    }
     # PyTorch finds the right device, and casts to the parameter's type: undone for what had a type of its own.
     groups = optimizer.state_dict()["param_groups"]
     if len(groups) != len(checkpoint.state["groups"]):
@@ -98,6 +105,13 @@ def load_optimizer(optimizer: Optimizer, checkpoint: Checkpoint) -> None:
             loaded = optimizer.state[parameter][key]
             if loaded.dtype != tensor.dtype != checkpoint.model[name].dtype:
                 optimizer.state[parameter][key] = tensor.to(loaded.device)
+
+
+def _divided(tensors: Mapping[str, Tensor], parameter: Tensor) -> dict[str, Tensor]:
+    """The state of a parameter, divided as it is where it has its shape."""
+    return {
+        key: divided_as(tensor, parameter) if tensor.shape == parameter.shape else tensor for key, tensor in tensors.items()
+    }
 
 
 def _parameters(optimizer: Optimizer) -> Iterator[tuple[str, torch.Tensor]]:

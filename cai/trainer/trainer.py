@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,15 +16,17 @@ from tqdm import tqdm
 
 from cai import randomness
 from cai.config.base import Config
-from cai.interruption import Interrupted, deferred
+from cai.interruption import Interrupted, deferred, requested
+from cai.trainer.by_heart import tell_whether_learned
 from cai.trainer.checkpoint import load_checkpoint
-from cai.trainer.evaluation import evaluate
 from cai.trainer.folder import CheckpointFolder
 from cai.trainer.histograms import Inside
 from cai.trainer.meter import Meter
 from cai.trainer.parts import TrainerParts
+from cai.trainer.profiling import Profile
 from cai.trainer.progress import FitResult, Progress, due
 from cai.trainer.pruning import Pruner
+from cai.trainer.settling import take_stock
 from cai.trainer.snapshot import restore_snapshot, take_snapshot, take_weights_alone
 from cai.trainer.update import Update, Updater
 
@@ -59,6 +62,10 @@ class TrainerConfig(Config):
     save_every: Count
     keep: Count
     init_from: Annotated[str, Field(min_length=1)] | None
+    overfit_batches: Count
+    profile: bool
+    detect_anomaly: bool
+    async_save: bool
 
     def problems(self) -> Iterator[str]:
         if (self.max_steps is None) == (self.max_epochs is None):
@@ -106,7 +113,9 @@ class Trainer:
         )
         if config.micro_batch_size == "auto" and (size := parts.get("micro_batch_size")):
             self.updater.micro_batch.size = size
-        self.checkpoints = CheckpointFolder(self.recorder.directory / "checkpoints", config.keep)
+        self.world = self.device.world
+        saves = {"writes": self.world.is_first, "background": config.async_save}
+        self.checkpoints = CheckpointFolder(self.recorder.directory / "checkpoints", config.keep, **saves)
         self.pruner = Pruner(self.recorder.directory.resolve(), config.prune, config.prune_warmup) if config.prune else None
         self.progress = Progress()
         self.newest: dict[str, float] = {}
@@ -135,15 +144,20 @@ class Trainer:
         randomness.restore(self._random or {})
         self._random = None
         self.meter.start(self.progress)
-        bar = tqdm(total=self.max_steps, initial=self.progress.step, unit="step", disable=None, dynamic_ncols=True)
-        with self._saved_if_interrupted(), bar:
+        shown = None if self.world.is_first else True
+        bar = tqdm(total=self.max_steps, initial=self.progress.step, unit="step", disable=shown, dynamic_ncols=True)
+        with self._saved_if_interrupted(), bar, self.world.stopping_together(), Profile(self) as profile:
             while True:
                 if self.progress.owed is not None:
                     self._settle(self.progress.owed)
                 if self.progress.is_over(self.max_steps, self.config.patience):
                     break
-                with deferred():
+                with deferred(), profile.step():
                     self._take_step(bar)
+                if self.updater.stops and self.world.size > 1:
+                    raise Interrupted(requested() or signal.SIGTERM)
+        if self.config.overfit_batches and not self.progress.pruned:
+            tell_whether_learned(self)
         return self.progress.result(self.max_steps, self.newest)
 
     def _take_step(self, bar: tqdm[Any]) -> None:
@@ -168,36 +182,23 @@ class Trainer:
         All is recorded at once at the end: whoever stops this before, finds nothing done, and it is done anew on resuming.
         """
         self._as_owed = randomness.remember()
-        config, progress = self.config, copy.copy(self.progress)
-        metrics, texts, improved = dict(owed), [], False
-        is_last = progress.step == self.max_steps
-        if is_last or progress.step == 0 or due(progress.step, config.eval_every):
-            with self._aside():
-                evaluation = evaluate(self.updater, progress.step, config.eval_max_tokens)
-            metrics |= {"val/loss": evaluation.loss, "val/bits_per_byte": evaluation.bits_per_byte}
-            improved = progress.judge(evaluation.loss)
-            if self.pruner and not is_last:
-                progress.pruned = self.pruner.stops(progress.step, evaluation.bits_per_byte)
-        ends = progress.step > 0 and progress.is_over(self.max_steps, config.patience)
-        if (ends and not progress.pruned) or due(progress.step, config.sample_every):
-            with self._aside():
-                texts = self.samples()
-        look = self.inside.look(progress.step)
+        progress = copy.copy(self.progress)
+        found = take_stock(self, progress, owed)
         with deferred(), self.meter.paused():
-            if metrics:
-                self.recorder.metrics(progress.step, metrics)
-            for title, text in texts:
+            if found.metrics:
+                self.recorder.metrics(progress.step, found.metrics)
+            for title, text in found.texts:
                 self.recorder.sample(progress.step, title, text)
-            self.recorder.look(progress.step, look)
-            progress.advise(metrics)
-            self.newest |= metrics
+            self.recorder.look(progress.step, found.look)
+            progress.advise(found.metrics, self)
+            self.newest |= found.metrics
             progress.owed = None
             self.progress, self._as_owed = progress, None
-            if improved:
+            if found.improved:
                 self.recorder.sync()
                 with self.updater.average.applied():
                     self.checkpoints.save_best(take_weights_alone(self))
-            if ends or due(progress.step, config.save_every):
+            if found.ends or due(progress.step, self.config.save_every):
                 self._save_last()
 
     def reached(self) -> dict[str, Any]:
@@ -219,12 +220,6 @@ class Trainer:
         }
 
     @contextmanager
-    def _aside(self) -> Iterator[None]:
-        """For what is no training: in no lap, with the averaged weights, and without an effect on what training draws."""
-        with self.meter.paused(), randomness.preserved(), self.updater.average.applied():
-            yield
-
-    @contextmanager
     def _saved_if_interrupted(self) -> Iterator[None]:
         """Save where training stands, should someone ask to stop."""
         try:
@@ -236,6 +231,8 @@ class Trainer:
                     self._as_owed()
                 self._save_last()
             raise
+        finally:
+            self.checkpoints.wait()
 
     def _save_last(self) -> None:
         if self._place() == self._saved or self.progress.step == 0:  # a run at its first step begins anew as well

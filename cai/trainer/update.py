@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import logging
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -11,10 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.profiler import record_function as span
 
+from cai import interruption
 from cai.dropout import keyed
 from cai.errors import ConfigError
 from cai.interruption import raise_if_overdue
+from cai.sharding import exchanging, norms, side_by_side
+from cai.trainer.anomaly import origin_of
 from cai.trainer.average import WeightAverage
 from cai.trainer.memory import MicroBatch, sequences_in_cache, trade_memory
 from cai.trainer.nonfinite import FiniteGuard
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
     from cai.schedule.base import Schedule
     from cai.tokens.batches import TokenDataset
     from cai.trainer.trainer import TrainerConfig
+
+log = logging.getLogger(__name__)
 
 
 class Batch(NamedTuple):
@@ -48,7 +55,7 @@ class Updater:
     """Knows how to take step number ``n``; holds no count itself.
 
     The batch of a step and its dropout are pure functions of (seed, step): whatever is done between two steps, evaluation
-    or sampling, changes no loss.
+    or sampling, changes no loss. Spans name its parts for a profiler; without one they cost microseconds.
     """
 
     def __init__(
@@ -65,21 +72,26 @@ class Updater:
         if dataset.isolate:
             refuse_unless_isolating(model)
         self.model = model
-        self.forward: nn.Module = (
-            cast(nn.Module, torch.compile(model)) if device.compile else model
-        )  # weights are always saved from self.model
+        self.world = device.world
+        forward = cast(nn.Module, torch.compile(model)) if device.compile else model
+        self.forward = side_by_side(forward, device)  # weights are always saved from self.model
         self.optimizer = optimizer
         self.schedule = schedule
         self.dataset = dataset
         self.device = device
         self.batch_size = config.batch_size
+        self.share = share_of(config, device)
+        self.overfit_batches = config.overfit_batches
+        self.detects = config.detect_anomaly
         at_most = sequences_in_cache(model, dataset.block_size, device.element_size) if device.type == "cpu" else None
-        self.micro_batch = MicroBatch(config.micro_batch_size, config.batch_size, at_most)
+        self.micro_batch = MicroBatch(config.micro_batch_size, len(self.share), at_most, alone=device.world.size == 1)
+        self.micro_batch.size = min(self.world.gather(self.micro_batch.size))
         self.grad_clip = config.grad_clip
         self.seed = seed
         self.scaler = device.grad_scaler()
         self.average = WeightAverage(model, config.ema_decay)
         self._ahead: tuple[int, Batch] | None = None
+        self.stops = False  # whether any process of the run has been asked to stop, as of the newest update
         self.observe: Callable[[int], None] | None = None  # called in each update while its gradients are there
         if any("param_names" not in group for group in optimizer.param_groups):
             raise ConfigError(
@@ -87,7 +99,7 @@ class Updater:
                 " parameters without names. Pass (name, parameter) pairs to it."
             )
         # Taken before a checkpoint is loaded, whose groups hold the rate of a step and not the peak.
-        self._peak_lrs = [float(group["lr"]) for group in optimizer.param_groups]
+        self.peak_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         if device.compile_optimizer:
             for group in optimizer.param_groups:
                 group["lr"] = torch.tensor(group["lr"])  # a plain number would be compiled in, anew for each step
@@ -97,19 +109,22 @@ class Updater:
             [name for name, p in model.named_parameters() if p.requires_grad],
             on_nonfinite=config.on_nonfinite,
             max_skipped=config.max_skipped,
-            waits=device.queues,
+            waits=device.queues and not self.detects,
             scaled=self.scaler.is_enabled(),
         )
 
     def update(self, step: int) -> Update:
         """One optimizer step. Raises ``TrainingError`` for what the guard does not let pass; nothing is changed then."""
         batch = self._ahead[1] if self._ahead and self._ahead[0] == step else self.batch(step)
-        loss = self.micro_batch.fit(lambda: self.accumulate(batch, step))
+        n_valid, stops = self.world.totals(batch.n_valid, interruption.requested() is not None)
+        self.stops = stops > 0
+        batch = batch._replace(n_valid=n_valid)
+        loss = self.world.add(self.micro_batch.fit(lambda: self.accumulate(batch, step)))
         self.scaler.unscale_(self.optimizer)
         # One norm for each parameter, then theirs: clip_grad_norm_ in two halves, as the guard wants to see between.
-        norms = self._gradient_norms()
-        grad_norm = torch.linalg.vector_norm(norms)
-        if self.guard.admits(step, loss, grad_norm, norms, self.circumstances):
+        each = self._gradient_norms()
+        grad_norm = torch.linalg.vector_norm(each)
+        if self.guard.admits(step, loss, grad_norm, each, self.circumstances):
             if self.observe is not None:
                 self.observe(step)
             nn.utils.clip_grads_with_norm_(self.model.parameters(), self.grad_clip or math.inf, grad_norm)
@@ -121,31 +136,39 @@ class Updater:
                     group["lr"] = lr
             self.scaler.step(self.optimizer)
             self.average.update(step)
+        elif self.detects:
+            log.warning("%s", origin_of(self, step))
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         if self.device.queues:  # read and copied while the device still works on this step
             self._ahead = step + 1, self.batch(step + 1)
         return Update(loss, grad_norm)
 
+    @span("batch")
     def batch(self, step: int, size: int | None = None) -> Batch:
-        """The batch of a step (or its first ``size`` sequences), on the device."""
-        arrays = self.dataset.batch(step, size or self.batch_size)
+        """This process's share of the batch of a step (or a batch of ``size`` sequences), on the device."""
+        step = self._source(step)
+        if size is not None or self.world.size == 1:
+            arrays = self.dataset.batch(step, size or self.batch_size)
+        else:
+            arrays = self.dataset.batch(step, self.batch_size, self.share)
         n_valid = int((arrays[1] != self.dataset.ignore_index).sum())  # on the CPU: no waiting for the device
         return Batch(tuple(self.device.put(torch.from_numpy(array)) for array in arrays), n_valid)
 
     def _gradient_norms(self) -> Tensor:
         """``(P,)``, in the order of the parameters that are trained; 0 where a step gave no gradient."""
         gradients = [p.grad for p in self.model.parameters() if p.requires_grad]
-        norms = iter(torch._foreach_norm([gradient for gradient in gradients if gradient is not None]))
+        found = iter(norms([gradient for gradient in gradients if gradient is not None]))
         none = torch.zeros((), device=self.device.torch_device, dtype=self.device.parameter_dtype)
-        return torch.stack([none if gradient is None else next(norms) for gradient in gradients])
+        return torch.stack([none if gradient is None else next(found) for gradient in gradients])
 
     def lrs(self, step: int) -> list[float]:
         """The learning rate of update number ``step`` for each parameter group."""
-        return [peak * self.schedule(step) for peak in self._peak_lrs]
+        return [peak * self.schedule(step) for peak in self.peak_lrs]
 
     def accumulate(self, batch: Batch, step: int) -> Tensor:
-        """Set the gradient of the mean loss over *all* valid targets of ``batch``, however it is cut. Returns that loss.
+        """Set the gradient of the mean loss over *all* valid targets of ``batch``, however it is cut. Returns that loss; of
+        several processes, its own sequences' part of it.
 
         Each micro-batch's sum is divided by the count of the whole: a mean of means would weigh a target in a short
         sequence more than one in a long sequence. Of a batch in which nothing counts, loss and gradient are 0.
@@ -156,20 +179,49 @@ class Updater:
         self.model.train()
         for first in range(0, size, self.micro_batch.size):
             raise_if_overdue()
-            sequences = range(first, min(first + self.micro_batch.size, size))
-            chosen = slice(sequences.start, sequences.stop)
+            chosen = slice(first, min(first + self.micro_batch.size, size))
+            sequences = range(self.share.start + chosen.start, self.share.start + chosen.stop)
             torch.manual_seed(fold(self.seed, step, sequences.start))  # for a dropout other than CAI's
-            with keyed(self.model, self.seed, step, sequences):  # also where a backward pass computes forward again
-                with self.device.autocast():
+            last = chosen.stop == size
+            # Keyed also where a backward pass computes forward again. Gradients are exchanged once, in the last pass.
+            with keyed(self.model, self.seed, step, sequences), exchanging(self.forward, last):
+                with span("forward"), self.device.autocast():
                     loss = self.forward(*(each[chosen] for each in batch.inputs)) / max(1, batch.n_valid)
-                self.scaler.scale(loss).backward()
+                with span("backward"):  # the exchange takes the mean over processes, where the sum is meant
+                    self.scaler.scale(loss if self.world.size == 1 else loss * self.world.size).backward()
             total = total + loss.detach()
         return total
 
     def circumstances(self, step: int) -> str:
         """Where in the data and on the schedule update number ``step`` is, as a sentence."""
-        where = self.dataset.locate(step, self.batch_size)
-        return f"Its batch: {where}. Learning rate {max(self.lrs(step)):.3g}."
+        where = self.dataset.locate(self._source(step), self.batch_size)
+        origin = f" {origin_of(self, step)}" if self.detects else ""
+        return f"Its batch: {where}. Learning rate {max(self.lrs(step)):.3g}.{origin}"
+
+    def _source(self, step: int) -> int:
+        """The step whose batch is learned from: itself, or with ``overfit_batches`` always one of the first."""
+        return step % self.overfit_batches if self.overfit_batches else step
+
+
+def share_of(config: TrainerConfig, device: Device) -> range:
+    """Which sequences of a batch are this process's. Raises ``ConfigError`` if a batch cannot be divided."""
+    refuse_undivided(config, device.world.size)
+    return device.world.share(config.batch_size)
+
+
+def refuse_undivided(config: TrainerConfig, processes: int) -> None:
+    """Raise ``ConfigError`` if ``processes`` cannot share a batch equally."""
+    each = config.batch_size // processes
+    if config.batch_size % processes:
+        raise ConfigError(
+            f"`trainer.batch_size` must be a multiple of the number of processes ({processes}), but is {config.batch_size}."
+            f" Try trainer.batch_size={processes * (each + 1)}."
+        )
+    if config.micro_batch_size != "auto" and each % config.micro_batch_size:
+        raise ConfigError(
+            f"`trainer.micro_batch_size` must divide a process's share of the batch ({config.batch_size} / {processes} ="
+            f" {each}), but is {config.micro_batch_size}. Try trainer.micro_batch_size=auto."
+        )
 
 
 def refuse_unless_isolating(model: nn.Module) -> None:

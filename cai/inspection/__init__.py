@@ -1,0 +1,1 @@
+"""A look at what a model, a checkpoint or a run is made of."""
