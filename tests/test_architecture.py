@@ -10,14 +10,33 @@ import pytest
 
 import cai
 from cai.cli import VERBS
+from cai.inspect import SUBJECTS
 
 PACKAGE = Path(cai.__file__).parent
 GROUPS = {"model", "data", "tokenizer", "optimizer", "schedule", "trainer", "device", "generation"}
 SINGLE = (
-    *("__main__", "cli", "composition", "grammar", "changes", "signals", "sweep", "overrides", "help", "inspect_data"),
-    *("show", "chat", "generate_file", "job", "jobs", "options", "tune_space", "tune_trials"),
+    *("__main__", "cli", "composition", "grammar", "changes", "signals", "sweep", "overrides", "help"),
+    *(
+        "show",
+        "chat",
+        "completion",
+        "generate_file",
+        "job",
+        "jobs",
+        "options",
+        "tune_space",
+        "tune_trials",
+        "verify",
+        "launch",
+    ),
+    *(f"inspect_{subject}" for subject in SUBJECTS),
 )
 COMMANDS = {f"cai.{name}" for name in (*SINGLE, *VERBS)}
+AT_TAB = (
+    *("cai.completion", "cai.completion_scripts", "cai.config.comments", "cai.config.literals"),
+    *("cai.resources", "cai.errors", "cai.overrides"),
+)
+"""What is imported to complete a word."""
 HEAVY = {"torch", "hydra", "omegaconf", "numpy", "pydantic", "tokenizers", "safetensors", "tensorboard", "filelock", "tqdm"}
 MAX_FILE_LINES = 250
 MAX_FUNCTION_LINES = 60
@@ -106,7 +125,16 @@ def the_package_does_not_import_what_is_built_on_it(module: Module) -> Iterator[
 
 
 def the_front_door_is_light(module: Module) -> Iterator[int]:
-    if module.name in ("cai", "cai.__main__", "cai.cli", "cai.help", "cai.resources", "cai.errors", "cai.overrides"):
+    if module.name in (
+        "cai",
+        "cai.__main__",
+        "cai.cli",
+        "cai.help",
+        "cai.resources",
+        "cai.errors",
+        "cai.overrides",
+        *AT_TAB,
+    ):
         yield from (line for name, line in module.at_import_time() if name.partition(".")[0] in HEAVY)
 
 

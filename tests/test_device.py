@@ -154,7 +154,8 @@ def test_a_job_that_leaves_its_threads_open_has_those_of_the_process_whatever_an
 SET_UP = """
 import sys, torch
 from cai.device import DeviceConfig
-options = dict(type="cpu", precision="fp32", compile_optimizer=False, threads=1, deterministic=False)
+options = dict(type="cpu", precision="fp32", compile_optimizer=False, threads=1, deterministic=False, self_test=False)
+options |= dict(processes=1, strategy='ddp', cpu_offload=False)
 DeviceConfig(compile=sys.argv[1] == "compile", **options).build().set_up()
 config = sys.modules.get("torch._inductor.config")
 enabled = torch.are_deterministic_algorithms_enabled()
@@ -198,3 +199,12 @@ def test_bf16_on_this_cpu_runs_forward_in_bf16_and_keeps_the_loss_in_fp32() -> N
     with device.autocast():
         assert model(ids).dtype == torch.bfloat16
         assert model(ids, ids).dtype == torch.float32
+
+
+def test_each_process_needs_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert build("device=cuda", "device.processes=2").type == "cuda"
+    with pytest.raises(ConfigError, match=r"number of GPUs of this machine \(2\), but is 3. Try device.processes=2"):
+        build("device=cuda", "device.processes=3")

@@ -15,10 +15,10 @@ import pytest
 from filelock import FileLock, Timeout
 
 from cai.cli import main
-from cai.columns import width
+from cai.columns import binary, width
 from cai.entry import seconds_left, size_of
 from cai.leftovers import Leftover, delete, failed_runs, unused_caches
-from cai.list import binary, table
+from cai.list import table
 from cai.listing import find_entries
 from cai.runs import lock_of
 from tests.conftest import TINY, train_tiny

@@ -12,7 +12,8 @@ from torch import nn
 
 import cai
 from cai.device import Device
-from cai.plan import count_parameters, data_rows, describe_plan, epochs_advice, flops_per_token, size_advice
+from cai.plan import count_parameters, data_rows, describe_plan, flops_per_token
+from cai.symptoms.training import large_model, unusual_epochs
 from cai.tokenizer.byte import ByteConfig
 from cai.tokenizer.report import describe
 from cai.trainer.trainer import Trainer
@@ -139,8 +140,9 @@ def test_a_device_asks_cuda_for_its_name_and_no_other_device_is_asked(monkeypatc
     ],
 )
 def test_the_founding_advice_on_epochs_is_given_where_the_run_differs(tokens: int, epochs: float, said: str) -> None:
-    advice = epochs_advice(tokens, epochs)
-    assert advice.startswith(said) if said else not advice
+    advice = [told.sentence for told in unusual_epochs(tokens, epochs)]
+    assert len(advice) == bool(said)
+    assert all(sentence.startswith(said) for sentence in advice)
 
 
 def test_what_was_left_out_of_the_text_stands_first(tmp_path: Path) -> None:
@@ -156,4 +158,4 @@ def test_what_was_left_out_of_the_text_stands_first(tmp_path: Path) -> None:
     ("tokens", "parameters", "large"), [(730_000, 4_700_000, True), (730_000, 800_000, False), (2_000_000, 9_000_000, False)]
 )
 def test_a_model_that_is_large_for_its_text_is_told(tokens: int, parameters: int, large: bool) -> None:
-    assert ("learn by heart" in size_advice(tokens, parameters)) == large
+    assert [told.name for told in large_model(tokens, parameters)] == ["large_model"] * large

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from cai.symptoms.training import RECENT
 from cai.trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from cai.trainer.progress import RECENT, Progress
+from cai.trainer.progress import Progress
 from tests.trainer.making import make_trainer
 
 
@@ -40,8 +41,9 @@ def test_a_loss_far_above_those_before_is_told_counted_and_reached() -> None:
 
 def test_the_sentence_has_step_loss_and_what_it_is_compared_with() -> None:
     progress = Progress(step=50, recent_losses=[2.0, 3.0] * (RECENT // 2))
-    said = progress.watch(9.0)
-    assert said == (
+    told = progress.watch(9.0)
+    assert told is not None
+    assert told.sentence == (
         "step 50: train/loss 9.0000 is a spike: the last 20 were 2.5000 ± 0.5000."
         " If spikes come often, lower optimizer.lr or trainer.grad_clip."
     )
@@ -129,6 +131,8 @@ def test_everything_comes_back_from_a_checkpoint(tmp_path: Path) -> None:
         owed={"train/loss": 0.1, "train/grad_norm": math.inf},
         recent_losses=noisy(RECENT),
         spikes=[3, 5],
+        worst_loss=9.0,
+        told=["stuck"],
     )
     assert all(value != getattr(Progress(), name) for name, value in asdict(progress).items()), "a new field is to be tried"
     save_checkpoint(tmp_path / "x.safetensors", Checkpoint({"w": torch.ones(1)}, state=asdict(progress) | {"other": 1}))
@@ -184,6 +188,7 @@ def test_nothing_is_told_of_what_is_no_overfitting(vals: list[float], train: flo
 
 def test_the_advice_names_the_remedies() -> None:
     progress = Progress(step=300, best_val_loss=2.0, best_step=100, evals_without_improvement=2)
-    said = progress.overfits({"val/loss": 2.5, "train/loss": 1.0}) or ""
+    told = progress.overfits({"val/loss": 2.5, "train/loss": 1.0})
+    assert told is not None
     for word in ("2.5000", "2.0000 (step 100)", "model.dropout", "optimizer.weight_decay", "more text", "trainer.patience"):
-        assert word in said
+        assert word in told.sentence

@@ -15,7 +15,8 @@ from cai.data.contacts.tables import TRAINING_TABLES, Tables
 from cai.data.contacts.unseen.tables import EVALUATION_TABLES
 from cai.decoding.row import End
 from cai.markup import ANSWER_START
-from cai.symptoms import TABLE, Writing, repetition, symptoms_of, symptoms_of_prompt
+from cai.symptoms.table import TABLE
+from cai.symptoms.texts import Writing, repetition, symptoms_of, symptoms_of_prompt
 
 BEGUN = ANSWER_START.lstrip()
 DOCUMENT = "가온솔병원 안내. 전화 051-234-5678, 주소 부산광역시 수영구 12"
