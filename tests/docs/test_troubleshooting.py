@@ -83,7 +83,7 @@ FAILURES = {
     "cai train data=text data.path=my_notes.txt data.separator=file": (2, "data must give at least one validation document"),
 }
 """Commands that are meant to fail: exit code, and words of what is said."""
-OF_A_RUN = {"train", "prepare", "doctor", "inspect data", "inspect tokenizer", "inspect lr"}
+OF_A_RUN = {"train", "prepare", "doctor", "inspect data", "inspect tokenizer", "inspect lr", "inspect model"}
 
 Walked = dict[str, str]
 """What was seen of each command."""
@@ -92,8 +92,8 @@ Walked = dict[str, str]
 def shortened(line: str) -> str:
     """A command as it is typed, with what makes it quick; what it says itself stays, and text of its own stays whole."""
     words = shlex.split(line)
-    if words[1] == "generate" and "max_new_tokens" not in line:
-        return f"{line} generation.max_new_tokens=40"
+    if words[1] == "generate":
+        return line.replace("=600", "=60") if "max_new_tokens" in line else f"{line} generation.max_new_tokens=40"
     if not {words[1], " ".join(words[1:3])} & OF_A_RUN or any(word.startswith("run=") for word in words):
         return line
     given = dict(word.split("=", 1) for word in words if "=" in word)
