@@ -40,7 +40,7 @@ GPT2 = ("model=gpt2_nano", "model.dropout=0.1", "optimizer=adamw")
 FSDP, FLOAT64, FLOAT32 = "device.strategy=fsdp", "device.precision=fp64", "device.precision=fp32"
 TWO: dict[str, tuple[str, ...]] = {
     "muon": (FLOAT64,),
-    "muon fsdp": (FLOAT64, FSDP, "trainer.ema_decay=0.9"),
+    "muon fsdp": (FLOAT64, FSDP, "trainer.ema_decay=0.9", "trainer.histogram_every=4"),
     "adamw": (FLOAT64, *GPT2),
     "adamw fsdp": (FLOAT64, FSDP, *GPT2),
     "muon fp32": (FLOAT32,),

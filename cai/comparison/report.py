@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
-import json
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cai.comparison.payload import payload_of
 from cai.errors import CaiError
 from cai.files import write_whole
+from cai.page import allowed, filled, json_in_html
 
 if TYPE_CHECKING:
     from cai.comparison.table import Comparison
@@ -53,28 +51,15 @@ def page_of(payload: dict[str, Any], library: list[str]) -> str:
     scripts = [f"\n{_unclosed(script)}\n" for script in scripts]
     count = len(payload["runs"])
     parts = {
-        "policy": " ".join(f"'sha256-{_digest(script)}'" for script in scripts),
+        "policy": " ".join(map(allowed, scripts)),
         "title": html.escape(f"{count} run{'s' * (count != 1)} compared"),
         "style": (page / "report.css").read_text(encoding="utf-8"),
         "payload": json_in_html(payload),
         "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
     }
-    template = (page / "report.html").read_text(encoding="utf-8")
-    pieces = template.split("@@")  # text, name, text, name, ..., text; what is put in is not looked at again
-    return "".join(parts[piece] if number % 2 else piece for number, piece in enumerate(pieces))
-
-
-def json_in_html(payload: dict[str, Any]) -> str:
-    """JSON that stands in a page: no ``<`` is left in it, so that no text of a run can end the element."""
-    text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    text = text.encode("utf-8", "replace").decode()  # a lone surrogate has no place in a file
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return filled((page / "report.html").read_text(encoding="utf-8"), parts)
 
 
 def _unclosed(script: str) -> str:
     """A script in whose texts the end of its element does not occur: in JavaScript ``<\\/`` is ``</``."""
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
-
-
-def _digest(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
 import zlib
 from collections.abc import Sequence
@@ -15,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cai.comparison.report import json_in_html
 from cai.files import write_whole
 from cai.inspection.attention import Head
+from cai.page import allowed, filled, json_in_html
 
 FEW = 4_000_000
 """Weights up to which each is kept as a whole byte. Six heads of six layers over 1,024 tokens have 18.9 million: 13 MB that
@@ -95,11 +94,10 @@ def page_of(payload: dict[str, Any], title: str) -> str:
     script = "\n".join((page / name).read_text(encoding="utf-8") for name in ("attention.js", "attention_view.js"))
     script = f"\n{script}\n"
     parts = {
-        "policy": f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'",
+        "policy": allowed(script),
         "title": html.escape(title),
         "style": (page / "attention.css").read_text(encoding="utf-8"),
         "payload": json_in_html(payload),
         "script": script,
     }
-    pieces = (page / "attention.html").read_text(encoding="utf-8").split("@@")  # text, name, text, name, ..., text
-    return "".join(parts[piece] if number % 2 else piece for number, piece in enumerate(pieces))
+    return filled((page / "attention.html").read_text(encoding="utf-8"), parts)

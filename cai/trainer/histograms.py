@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cai import randomness
+from cai.sharding import collected
 from cai.tensorboard import Histogram, Look, Picture
 from cai.trainer.state import plain_name
 
@@ -131,7 +132,7 @@ def histogram_of(values: Tensor | None) -> Histogram | None:
     """Of all that are finite; ``None`` if there are none."""
     if values is None:
         return None
-    flat = values.detach().flatten().to("cpu", torch.float64)  # counts of more than 2**24 are exact too
+    flat = collected(values.detach()).flatten().to("cpu", torch.float64)  # counts of more than 2**24 are exact too
     flat = flat[flat.isfinite()]
     if not len(flat):
         return None

