@@ -19,10 +19,10 @@ from measuring import report
 from cai.composition import compose
 from cai.config.exporting import FORMATS
 from cai.config.saved import save_config
+from cai.device import plain_cpu
 from cai.errors import ConfigError
 from cai.exchange.base import PRECISIONS, Source, format_of
 from cai.exchange.check import QUESTIONS, Difference, difference
-from cai.export import PLAIN_CPU
 from cai.run import TOKENIZER
 from cai.runs import CONFIG, read_facts
 from cai.trained import TrainedRun, load_trained
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="*", type=Path)
     parser.add_argument("--to", nargs="+", choices=FORMATS, default=FORMATS)
     options = parser.parse_args()
-    models = [Source(run, "best", load_trained(run, "best", PLAIN_CPU.build()), read_facts(run)) for run in options.runs]
+    models = [Source(run, "best", load_trained(run, "best", plain_cpu()), read_facts(run)) for run in options.runs]
     models = models or [drawn(family, tied) for family in ("gpt2", "llama", "qwen3", "modern") for tied in ("true", "false")]
     of = [type(source.trained.config.model).__name__.removesuffix("Config").lower() for source in models]
     rows, figures = [["what", *dict.fromkeys(of), "by"]], {"models": [source.directory.name for source in models]}

@@ -123,8 +123,8 @@ def slow(place: str) -> None:
                 pause(60)
             yield text
 
-    def slow_batches(self: TokenDataset, *arguments: Any) -> Iterator[Any]:
-        for number, batch in enumerate(batches(self, *arguments)):
+    def slow_batches(self: TokenDataset, *arguments: Any, **named: Any) -> Iterator[Any]:
+        for number, batch in enumerate(batches(self, *arguments, **named)):
             if number == 1 and lines_of():  # of the second evaluation
                 pause(60)
             yield batch

@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cai.cli import main
+from cai.device import plain_cpu
 from cai.errors import OutputError
 from cai.exchange import safetensors
 from cai.exchange.base import Called, Format, Reopened, Source
-from cai.export import PLAIN_CPU, new_folder
+from cai.export import new_folder
 from cai.files import sweep_unfinished
 from cai.run import TOKENIZER
 from cai.tokenizer.base import Tokenizer
@@ -350,7 +351,7 @@ def test_a_program_for_pytorch_from_end_to_end(run: Path, capfd: pytest.CaptureF
     assert "by torch.export 2." in said.out
     program = torch.export.load(run / "exports" / "torch_export" / "model.pt2").module()
     ids = torch.tensor([[5, 1, 300, 42]])
-    expected = load_trained(run, "best", PLAIN_CPU.build()).model(ids)
+    expected = load_trained(run, "best", plain_cpu()).model(ids)
     torch.testing.assert_close(program(ids), expected, atol=5e-5, rtol=0)
 
 
