@@ -44,13 +44,11 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run a command line (without the program's name) and return its exit code."""
     words = sys.argv[1:] if words is None else words
     if not words or words[0] in ("-h", "--help", "help"):
-        print(overview())
-        return 0
+        return show(overview())
     if words[0] == "--version":
         from importlib.metadata import version
 
-        print(f"cai {version('cai')}")
-        return 0
+        return show(f"cai {version('cai')}")
     if words[0] in ("--completion", "--complete"):
         return run_verb("completion", words)
     if words[0] not in VERBS:
@@ -69,8 +67,7 @@ def run_verb(verb: str, words: Sequence[str] | None = None) -> int:
     if "-h" in words or "--help" in words:
         from cai.help import verb_help
 
-        print(verb_help(verb, words))
-        return 0
+        return show(verb_help(verb, words))
     # PyTorch reads it when imported; an operator that MPS lacks then runs on the CPU instead of ending the run.
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     try:
@@ -81,9 +78,8 @@ def run_verb(verb: str, words: Sequence[str] | None = None) -> int:
     except CaiError as error:
         print(f"\n{error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # `cai generate | head`: nobody reads on
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-        return 128 + 13  # as a program that SIGPIPE ends
+    except BrokenPipeError:  # `cai generate | head`
+        return unread()
     except (MemoryError, OSError, RuntimeError) as error:
         from cai.symptoms.failures import symptom_of
 
@@ -94,6 +90,21 @@ def run_verb(verb: str, words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         print("\ninterrupted", file=sys.stderr)
         return getattr(error, "exit_code", 130)
+
+
+def show(text: str) -> int:
+    """Print all there is to say. Returns the exit code."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # `cai train --help | head`
+        return unread()
+    return 0
+
+
+def unread() -> int:
+    """What is still to be printed goes nowhere: nobody reads on. The exit code is that of a program that SIGPIPE ends."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    return 128 + 13
 
 
 def overview() -> str:

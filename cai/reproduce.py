@@ -131,6 +131,7 @@ def table(title: str, facts: Sequence[Fact]) -> list[str]:
     """A line for each fact."""
     lines = [f"{title}:"]
     for fact in facts:
-        what = f"equal      {fact.now}" if fact.same else f"DIFFERENT  was {fact.before}, is {fact.now}"
+        apart = f"{'elsewhere' if is_place(fact.name) else 'DIFFERENT'}  was {fact.before}, is {fact.now}"
+        what = f"equal      {fact.now}" if fact.same else apart
         lines.append(f"  {fact.name:<24}{what}")
     return lines

@@ -212,6 +212,7 @@ def meet(barrier: Barrier) -> None:
     barrier.wait(60)
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_instant_share_the_cache_and_nothing_else(scratch: Path) -> None:
     # Imported here: the processes of the tests above import this module.
     from tests.conftest import TINY, train_tiny

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -244,4 +245,20 @@ def test_a_reader_that_goes_away_is_no_error_of_the_program(
     assert main(["generate", "run=last"]) == 141
     assert sys.stdout.name == os.devnull
     sys.stdout.close()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"]])
+def test_nor_is_one_of_its_help(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    unread = os.fdopen(write, "w", buffering=1)
+    monkeypatch.setattr("sys.stdout", unread)
+    assert main(words) == 141
+    assert sys.stdout.name == os.devnull
+    sys.stdout.close()
+    with contextlib.suppress(BrokenPipeError):
+        unread.close()
     assert capsys.readouterr().err == ""

@@ -237,6 +237,7 @@ def test_a_composed_config_cannot_be_changed() -> None:
             setattr(target, name, 1)
 
 
+@pytest.mark.slow
 def test_it_can_be_called_again_and_again_from_the_package() -> None:
     code = "import cai, cai.train; a, b = cai.compose(['seed=1']), cai.compose(['seed=2']); print(a.seed, b.seed)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -127,6 +127,7 @@ def test_every_format_has_a_block() -> None:
     assert BLOCKS.keys() == set(FORMATS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", [to for to in FORMATS if to != "gguf"])
 def test_a_block_writes_what_cai_writes(to: str, source_of: Callable[[str], Source], tmp_path: Path) -> None:
     source = source_of("gpt2" if to == "safetensors" else "llama")  # the page computes a GPT-2 by itself

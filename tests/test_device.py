@@ -164,6 +164,7 @@ print(enabled, "torch._inductor" in sys.modules, config is not None and config.d
 """Prints whether algorithms are deterministic, whether the compiler was imported, and whether it is deterministic too."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("word", "expected"), [("eager", "True False False"), ("compile", "True True True")])
 def test_determinism_reaches_the_compiler_and_does_not_import_it_where_nothing_is_compiled(word: str, expected: str) -> None:
     done = subprocess.run(

@@ -155,6 +155,7 @@ def fail_at(point: str) -> Path:
     return directory
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("scratch")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning", "ignore:unclosed:ResourceWarning")
 @pytest.mark.parametrize("point", POINTS)
@@ -192,6 +193,7 @@ def fill_events() -> None:
     fill_when_logged(pytest.MonkeyPatch(), "", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("scratch")
 @pytest.mark.parametrize(
     ("fill", "name", "words"),

@@ -342,6 +342,7 @@ def test_the_mean_of_the_newest_is_exported(run: Path) -> None:
     assert_equal(found, mean)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_program_for_pytorch_from_end_to_end(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
     capfd.readouterr()
@@ -401,6 +402,7 @@ def own(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     forget()
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own_that_has_one_weight_under_two_names(own: None, capsys: pytest.CaptureFixture[str]) -> None:
     tiny = tuple(word for word in TINY if not word.startswith("model."))
     run = train_tiny("--config-dir", "my_conf", "model=twice", "trust=my_package", "optimizer=adamw", tiny=tiny)

@@ -81,6 +81,7 @@ def test_an_error_of_a_library_that_finds_no_room_is_told_as_such(tmp_path: Path
     assert "no space" not in describe_failure(OSError(errno.EROFS, os.strerror(errno.EROFS), "somewhere"), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_jobs_cannot_begin_still_ends_with_its_table(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -213,6 +214,7 @@ def test_the_fallback_of_mps_is_set_before_pytorch_is_imported(code: str) -> Non
         assert done.stdout.strip() == expected, done.stderr
 
 
+@pytest.mark.slow
 def test_a_prompt_longer_than_the_window_and_a_question_to_mere_text_are_warned_of(
     scratch: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

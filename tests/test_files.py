@@ -173,6 +173,7 @@ def small_disk(
         subprocess.run(["umount", "--lazy", str(outputs)], check=True)
 
 
+@pytest.mark.slow
 def test_on_a_disk_that_is_full_the_checkpoint_before_it_stays(
     scratch: Path, small_disk: Callable[[int], None], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -215,6 +216,7 @@ def test_an_output_folder_that_is_read_only_is_one_message(
     assert not (scratch / "outputs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("all_of_it", [True, False])
 def test_shards_that_vanish_or_lose_their_end_are_told_and_made_anew_to_the_bit(
     all_of_it: bool, scratch: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

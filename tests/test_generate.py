@@ -35,6 +35,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return generate(capsys, words)[0]
 
 
+@pytest.mark.slow
 def test_a_question_is_answered_from_the_first_words_of_an_answer(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = said(capsys, "run=last", "question=서울시청 전화번호, 주소 [DOC] ${x} 'a'", "doc=전화: 02-000-0000")
     assert text.startswith("요약:\n-")
@@ -44,6 +45,7 @@ def test_a_raw_prompt_is_shown_whole_with_its_tags(run: Path, capsys: pytest.Cap
     assert said(capsys, f"run={run}", "prompt=[QUESTION] 가, 나=다").startswith("[QUESTION] 가, 나=다")
 
 
+@pytest.mark.slow
 def test_greedy_text_is_the_same_every_time_and_drawn_text_is_decided_by_the_seed(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -55,6 +57,7 @@ def test_greedy_text_is_the_same_every_time_and_drawn_text_is_decided_by_the_see
     assert len(drawn) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpoint", ["best", "last", "previous", "step_00000003"])
 def test_each_kept_checkpoint_can_speak(run: Path, capsys: pytest.CaptureFixture[str], checkpoint: str) -> None:
     assert said(capsys, "prompt=가", f"checkpoint={checkpoint}").startswith("가")

@@ -86,6 +86,7 @@ def test_several_texts_of_each(capsys: pytest.CaptureFixture[str]) -> None:
     assert "with other samples=" in refused(capsys, "samples=2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples", ["samples=1", "samples=2"])
 def test_cut_anywhere_and_run_again_it_is_what_it_would_have_been(capsys: pytest.CaptureFixture[str], samples: str) -> None:
     whole = answered(capsys, samples)

@@ -87,6 +87,7 @@ def test_as_many_threads_as_cores_unless_the_variable_of_openmp_or_nobody_has_sa
     assert default_threads() == expected
 
 
+@pytest.mark.slow
 def test_the_variable_of_openmp_decides_in_a_process_that_begins_with_it() -> None:
     program = "from cai import hardware; hardware.physical_cores = lambda: 5; print(hardware.default_threads())"
     done = subprocess.run(

@@ -121,6 +121,7 @@ def test_what_training_would_learn_is_learned_shown_and_found_again_by_it(
     assert (directory / "tokenizer.json").read_bytes() == learned.read_bytes()
 
 
+@pytest.mark.slow
 def test_the_estimate_of_train_tokens_is_what_training_counts(scratch: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = said(capsys, *CONTACTS, "tokenizer=bpe", "tokenizer.vocab_size=400", "model.n_embd=16", "model.n_head=2")
     row = text.partition("train tokens")[2].splitlines()[1].split()
@@ -194,6 +195,7 @@ def test_a_mistake_is_one_message_and_leaves_nothing(
     assert list(scratch.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_tokenizer_of_a_file_is_shown_without_pytorch(file: Path) -> None:
     code = (
         "import sys; from cai.cli import main; assert main(['inspect', 'tokenizer', 'path=own.json', 'text=가']) == 0;"

@@ -147,6 +147,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return train_tiny(tiny=STOPPED).absolute()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("scratch")
 @pytest.mark.parametrize(
     ("place", "number", "saved"),
@@ -178,6 +179,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(
     assert_equal_runs(the_run(), whole)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_asked_to_stop_begins_no_further_job(scratch: Path, whole: Path) -> None:
     process = start("train", "hydra/launcher=basic", "-m", *STOPPED, "seed=1337,2,3", prepare=slow, arguments=("training",))
     wait_until(lambda: Path("reached").exists(), process)
@@ -230,6 +232,7 @@ def test_a_run_stopped_before_its_config_is_written_is_not_said_to_be_resumable(
     assert "interrupted before the run had begun; start it again" in said
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_even_if_a_library_wraps_the_wish_to_stop(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def wraps(*_: object) -> None:
         try:

@@ -68,6 +68,7 @@ MOMENTS: dict[str, tuple[Callable[[], object], float]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("scratch")
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_twice_and_resumed_it_ends_as_if_never_killed(moment: str, whole: Path) -> None:
@@ -148,6 +149,7 @@ def kill_in_second_save(number: int) -> None:
     CheckpointFolder.save_last = save_last  # type: ignore[method-assign, assignment]
 
 
+@pytest.mark.slow
 def test_killed_before_each_call_that_writes_a_checkpoint_it_is_resumed(scratch: Path) -> None:
     survived, short = 0, (*KILLED, "trainer.max_steps=4", "trainer.sample_every=0", "trainer.samples=1")
     whole = train_tiny("name=whole", tiny=short)

@@ -102,6 +102,7 @@ def test_a_mistake_is_told_in_a_sentence(
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_shipped_tasks_and_ones_own_run_without_a_network(run: Path, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(NO_NETWORK, encoding="utf-8")
     (tmp_path / "own").mkdir()

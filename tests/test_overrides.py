@@ -126,6 +126,7 @@ def test_a_quoted_text_is_read_back_as_exactly_that_text(text: str) -> None:
     assert OmegaConf.to_container(tree, resolve=True) == {"question": text}
 
 
+@pytest.mark.slow
 @steady
 @given(st.integers(0, 99_999), st.lists(any_text, max_size=5))
 def test_a_job_folder_is_safe_on_every_file_system(number: int, overrides: list[str]) -> None:

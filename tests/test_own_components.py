@@ -75,6 +75,7 @@ def test_a_run_of_cais_own_components_has_no_copy_of_them() -> None:
     assert "own" not in facts_of(run)["code"]
 
 
+@pytest.mark.slow
 def test_a_run_is_repeated_from_its_own_copy(
     package: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +87,7 @@ def test_a_run_is_repeated_from_its_own_copy(
     assert "losses are equal to the bit" in said
 
 
+@pytest.mark.slow
 def test_without_its_package_a_run_says_so(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = train_tiny(*OWN, tiny=TINY_OWN)
     shutil.rmtree(package)
@@ -97,6 +99,7 @@ def test_without_its_package_a_run_says_so(package: Path, capsys: pytest.Capture
         assert "trust=my_package" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_changed_sources_are_shown_as_different(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = train_tiny(*OWN, tiny=TINY_OWN)
     (package / "inverse_sqrt.py").write_text(CODE.replace("** -0.5", "** -0.25"))
@@ -107,6 +110,7 @@ def test_changed_sources_are_shown_as_different(package: Path, capsys: pytest.Ca
     assert "not reproduced: of 6 losses the first to part is at step" in said
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_of_own_components_goes_on(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole, cut = train_tiny(*OWN, tiny=TINY_OWN), train_cut(3, *OWN, tiny=TINY_OWN)
     assert f"cai resume {cut} trust=my_package" in capsys.readouterr().out
@@ -116,6 +120,7 @@ def test_an_interrupted_run_of_own_components_goes_on(package: Path, capsys: pyt
         assert main(["resume", str(cut), "trust=my_package"]) == 0
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_from_its_own_copy(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, cut = train_tiny(*OWN, tiny=TINY_OWN), train_cut(3, *OWN, tiny=TINY_OWN)
     take_code_of(cut, package, monkeypatch)

@@ -17,6 +17,7 @@ def train_words(path: Path) -> list[str]:
     return ["data=text", f"data.path={path}", "data.separator=line", "tokenizer.vocab_size=400", "device=cpu"]
 
 
+@pytest.mark.slow
 def test_what_is_prepared_is_what_training_takes(scratch: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = train_words(write(scratch / "a.txt", LINES))
     assert main(["prepare", *words]) == 0
@@ -45,6 +46,7 @@ def test_the_report_tells_what_was_left_out_and_where_it_is_listed(
     assert sorted(reasons) == ["duplicate", "line not utf-8"]
 
 
+@pytest.mark.slow
 def test_the_gate_is_passed_once_for_all_runs_on_the_same_shards(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = train_words(write(scratch / "a.txt", LINES))
     assert main(["prepare", *words]) == 0

@@ -61,6 +61,7 @@ def test_both_languages_have_the_same_commands_and_files() -> None:
     assert files(READMES[0]) == files(READMES[1])
 
 
+@pytest.mark.slow
 def test_every_command_runs_as_written(tmp_path: Path) -> None:
     text = "\n\n".join(f"옛날 옛적 {i}번째 마을에 사람이 {i % 9}명 살았다." for i in range(400))
     (tmp_path / "my.txt").write_text(text, encoding="utf-8")
@@ -75,6 +76,7 @@ def test_every_command_runs_as_written(tmp_path: Path) -> None:
             assert code == 0, f"{line}\n{seen}"
 
 
+@pytest.mark.slow
 def test_the_python_block_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (block,) = [block for block in blocks(ROOT / READMES[0], "python") if not block.startswith("# my_")]
     assert len([line for line in block.splitlines() if line.strip()]) <= 9

@@ -72,6 +72,7 @@ def whole(prepared: Path, scratch: Path) -> Path:
     return copy_prepared(prepared, scratch) / "whole"
 
 
+@pytest.mark.slow
 def test_a_run_records_what_it_found_and_saves_what_was_chosen(whole: Path) -> None:
     facts = facts_of(whole)
     assert facts["device"] == {"type": "cpu", "precision": "bf16", "threads": 1}
@@ -101,6 +102,7 @@ def test_reproduce_computes_as_recorded_on_another_machine(whole: Path, capsys: 
     assert "DIFFERENT  was bf16" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_what_is_chosen_anew_counts_more_than_what_was_recorded(whole: Path) -> None:
     run = whole.with_name("cut")
     with machine(bf16=False, threads=1) as seen:
@@ -109,6 +111,7 @@ def test_what_is_chosen_anew_counts_more_than_what_was_recorded(whole: Path) -> 
     assert facts_of(run)["device"] == {"type": "cpu", "precision": "fp32", "threads": 2}
 
 
+@pytest.mark.slow
 def test_what_is_left_open_anew_is_found_anew(whole: Path) -> None:
     run = whole.with_name("cut")
     with machine(bf16=False, threads=1), cut_short(6):

@@ -89,6 +89,7 @@ def edit_losses(directory: Path, step: int, factor: float | None) -> None:
     (directory / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in kept))
 
 
+@pytest.mark.slow
 def test_every_loss_is_equal_to_the_bit(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = reproduce(capsys, run)
     assert "reproduced: all 6 losses are equal to the bit" in said

@@ -52,6 +52,7 @@ def resume(directory: Path | str, *words: str) -> None:
     assert main(["resume", str(directory), *words]) == 0
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_as_if_it_never_had_been(cut: Path, whole: Path) -> None:
     before = facts_of(cut)
     assert [entry["step"] for entry in metrics_of(cut)][-1] == 6  # records after the checkpoint of step 4 come again
@@ -78,6 +79,7 @@ def test_a_failed_run_goes_on_and_its_error_is_gone(cut: Path, whole: Path) -> N
     assert facts_of(failed)["resumed"][0]["step"] == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp64", "bf16"])
 def test_every_precision_goes_on_to_the_bit(scratch: Path, precision: str) -> None:
     words = (f"device.precision={precision}", "schedule=wsd", "trainer.micro_batch_size=2")

@@ -29,6 +29,7 @@ def claim_many(parent: str, count: int) -> list[str]:
     return [str(claim_directory(Path(parent))) for _ in range(count)]
 
 
+@pytest.mark.slow
 def test_directories_claimed_in_the_same_instant_are_never_the_same(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         claimed = [name for names in pool.starmap(claim_many, [(str(tmp_path / "run"), 30)] * 2) for name in names]

@@ -150,6 +150,7 @@ def test_a_bad_value_in_any_corner_stops_the_sweep_before_anything_is_made(
     assert "Traceback" not in said.err
 
 
+@pytest.mark.slow
 def test_each_job_is_a_complete_run_in_a_folder_named_after_its_overrides(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", *TINY, "-m", "trainer.max_steps=2", "optimizer.betas=[0.9,0.95],[0.8,0.9]", "name=견줌"]) == 0
     jobs = run_directories(Path("outputs/견줌"))
@@ -174,6 +175,7 @@ def hydras_record(job: Path) -> str:
     return (job / ".hydra" / "overrides.yaml").read_text(encoding="utf-8").replace("=", ":")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [RuntimeError("붐"), TrainingError("붐")])
 def test_a_job_that_fails_is_recorded_and_the_others_finish(
     error: Exception, trained: Callable[..., list[int]], capsys: pytest.CaptureFixture[str]
@@ -198,6 +200,7 @@ def test_a_job_that_fails_is_recorded_and_the_others_finish(
     assert "2 of 3 jobs finished" in said.out
 
 
+@pytest.mark.slow
 def test_when_every_job_fails_all_are_recorded(trained: Callable[..., list[int]]) -> None:
     def work(config: TrainConfig) -> None:
         raise ValueError(config.seed)
@@ -207,6 +210,7 @@ def test_when_every_job_fails_all_are_recorded(trained: Callable[..., list[int]]
     assert [read_run(job)["status"] for job in run_directories(Path("outputs"))] == ["failed", "failed"]
 
 
+@pytest.mark.slow
 def test_fail_fast_begins_no_other_job_under_hydras_own_launcher_either(
     trained: Callable[..., list[int]], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -222,6 +226,7 @@ def test_fail_fast_begins_no_other_job_under_hydras_own_launcher_either(
     assert "Traceback" not in said.out + said.err
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_sweep_and_keeps_what_is_done(trained: Callable[..., list[int]]) -> None:
     def work(config: TrainConfig) -> None:
         if config.seed == 2:
@@ -235,6 +240,7 @@ def test_ctrl_c_ends_the_sweep_and_keeps_what_is_done(trained: Callable[..., lis
     assert len(json.loads(listing.read_text(encoding="utf-8"))["jobs"]) == 3
 
 
+@pytest.mark.slow
 def test_a_mistake_is_told_when_nothing_is_left_to_be_done_too(
     trained: Callable[..., list[int]], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -247,6 +253,7 @@ def test_a_mistake_is_told_when_nothing_is_left_to_be_done_too(
     assert "sweep.retry=false changes nothing, as no job is to be done" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_two_sweeps_of_the_same_second_do_not_share_a_directory(trained: Callable[..., list[int]]) -> None:
     trained(lambda config: None)
     for _ in range(2):

@@ -158,6 +158,7 @@ def job_processes(sweep: Path) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_eight_jobs_of_which_one_raises_and_one_is_killed_are_completed_by_resume() -> None:
     grid = ("-m", "schedule.harm=none,error,kill,none", "seed=1,2", "hydra.launcher.jobs=2")
     first = cai("train", *WORDS, "data=counted", *grid)
@@ -196,6 +197,7 @@ def test_eight_jobs_of_which_one_raises_and_one_is_killed_are_completed_by_resum
     assert "0 of 8 jobs are to be done" in third.stdout
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_with_all_its_jobs_ends_at_the_same_weights_as_one_that_was_not(
     started: Callable[..., subprocess.Popen[bytes]],
 ) -> None:
@@ -223,6 +225,7 @@ def test_a_sweep_killed_with_all_its_jobs_ends_at_the_same_weights_as_one_that_w
         assert killed == never
 
 
+@pytest.mark.slow
 def test_jobs_end_with_their_parent_and_a_signal_reaches_them_all(started: Callable[..., subprocess.Popen[bytes]]) -> None:
     grid = ("-m", "seed=1,2,3", "hydra.launcher.jobs=2")
     sweeping = started("train", *WORDS, "schedule.harm=wait", *grid)
@@ -252,6 +255,7 @@ def test_jobs_end_with_their_parent_and_a_signal_reaches_them_all(started: Calla
     assert "stopped at once" not in printed
 
 
+@pytest.mark.slow
 def test_a_failure_stops_the_jobs_beside_it_once_if_it_is_asked_to(started: Callable[..., subprocess.Popen[bytes]]) -> None:
     grid = ("-m", "schedule.harm=wait,wait,error,none", "hydra.launcher.jobs=3", "sweep.fail_fast=true")
     sweeping = started("train", *WORDS, *grid)
@@ -267,6 +271,7 @@ def test_a_failure_stops_the_jobs_beside_it_once_if_it_is_asked_to(started: Call
     assert "stopped at once" not in printed
 
 
+@pytest.mark.slow
 def test_fail_fast_begins_no_other_job_and_resume_may_leave_failed_ones(scratch: Path) -> None:
     first = cai("train", *WORDS, "sweep.fail_fast=true", "-m", "schedule.harm=error,none")
     assert first.returncode == 1
@@ -282,6 +287,7 @@ def test_fail_fast_begins_no_other_job_and_resume_may_leave_failed_ones(scratch:
     assert "`optimizer.lr` must stay" in wrong.stderr
 
 
+@pytest.mark.slow
 def test_fail_fast_holds_from_one_of_hydras_batches_to_the_next() -> None:
     batches = "hydra.sweeper.max_batch_size=1"
     done = cai("train", *WORDS, batches, "sweep.fail_fast=true", "-m", "schedule.harm=error,none", "seed=1,2")
@@ -290,6 +296,7 @@ def test_fail_fast_holds_from_one_of_hydras_batches_to_the_next() -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_yaml_that_is_broken_while_a_sweep_runs_changes_no_job_of_it() -> None:
     first = cai("train", *WORDS, "-m", "schedule.harm=edit,none", "schedule.warmup_steps=2")
     assert first.returncode == 0, first.stdout + first.stderr
@@ -300,6 +307,7 @@ def test_a_yaml_that_is_broken_while_a_sweep_runs_changes_no_job_of_it() -> None
     assert [config.schedule.warmup_steps for config in saved] == [2, 2]
 
 
+@pytest.mark.slow
 def test_a_job_runs_no_code_of_the_folder_that_it_is_started_in() -> None:
     Path("filelock.py").write_text("raise SystemExit('OWNED')")
     own = {key: value for key, value in environment().items() if key != "PYTHONPATH"}

@@ -76,6 +76,7 @@ def runs_when_loaded(address: str, count: int) -> list[str]:
     return sorted(runs)
 
 
+@pytest.mark.slow
 def test_each_run_directory_is_exactly_one_run_with_its_hyperparameters(scratch: Path) -> None:
     train_tiny("optimizer.lr=0.002")
     assert main(["train", "-m", *TINY, "optimizer.lr=1e-4,3e-4"]) == 0

@@ -84,6 +84,7 @@ def test_the_saved_config_is_complete_and_loads_back_equal() -> None:
     assert OmegaConf.load(directory / "config.yaml").format == FORMAT
 
 
+@pytest.mark.slow
 def test_data_and_tokenizer_are_built_once_for_all_jobs_of_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     from cai.tokenizer.bpe import BPEConfig
 
@@ -110,6 +111,7 @@ def test_data_and_tokenizer_are_built_once_for_all_jobs_of_a_sweep(monkeypatch: 
     assert [job["config"]["model"]["n_layer"] for job in frozen] == [1, 1, 2, 2]
 
 
+@pytest.mark.slow
 def test_own_text_trains_and_samples(scratch: Path) -> None:
     folder = scratch / "데이터=1"
     folder.mkdir()
@@ -195,6 +197,7 @@ def test_a_failure_nobody_foresaw_is_exit_code_1_with_the_traceback_in_the_direc
     assert read_run(directory)["status"] == "failed"
 
 
+@pytest.mark.slow
 def test_a_run_whose_output_nobody_reads_any_more_finishes() -> None:
     words = [sys.executable, "-m", "cai", "train", *TINY]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:

@@ -527,6 +527,7 @@ def test_the_space_may_stand_in_a_yaml_and_what_is_typed_counts_before_it(
     assert "`optimizer.weight_decay` must stay 0.05 as in the study, but is 0.06" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_another_question_or_another_process_is_refused(jobs: type[FakeJob], capsys: pytest.CaptureFixture[str]) -> None:
     assert tune(trials=1) == 0
     assert tune("trainer.batch_size=8", trials=2) == 2
@@ -540,12 +541,14 @@ def test_another_question_or_another_process_is_refused(jobs: type[FakeJob], cap
     assert tune("device.precision=bf16", trials=2) == 0, "what computes it may be another"
 
 
+@pytest.mark.slow
 def test_the_same_words_find_their_study_and_others_begin_one(jobs: type[FakeJob]) -> None:
     for words in ([], [], ["device.threads=2"], ["trainer.batch_size=8"]):
         assert tune(*words, trials=1, name=None) == 0
     assert len(list(Path("outputs/run").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_trust_is_given_to_every_trial(jobs: type[FakeJob], monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[tuple[str, ...]] = []
     original = FakeJob.__init__
@@ -566,6 +569,7 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks processes up in /proc")
 def test_killed_with_its_trial_it_goes_on_with_it_and_prunes_what_is_worse(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

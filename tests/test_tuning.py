@@ -149,6 +149,7 @@ def score(values: Mapping[str, str]) -> float | None:
     return None if values["warmup"] == "40" else abs(float(values["lr"]) - 0.003) + int(values["layers"])
 
 
+@pytest.mark.slow
 def test_a_study_that_was_interrupted_proposes_what_one_in_one_go_does(opened: Callable[..., Study]) -> None:
     whole = run_to_end(opened(name="whole"), score, until=12)
     assert len({tuple(values.values()) for values in whole}) > 6
@@ -234,6 +235,7 @@ def test_a_trial_is_pruned_once_it_is_worse_than_the_median_of_enough_others(ope
     assert unpruned.report(unpruned.ask().number, [(20, 99.0)]) is None
 
 
+@pytest.mark.slow
 def test_importances_are_told_of_enough_trials(opened: Callable[..., Study]) -> None:
     study = opened(startup=30)
     run_to_end(study, lambda values: float(values["layers"]) + float(values["lr"]), until=9)

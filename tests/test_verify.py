@@ -121,6 +121,7 @@ def with_steps(monkeypatch: pytest.MonkeyPatch, **steps: tuple[Callable[[Verific
     )
 
 
+@pytest.mark.slow
 def test_all_that_a_user_does_is_done_and_told(
     config: TrainConfig,
     checks: list[Check],

@@ -67,6 +67,7 @@ def test_there_are_nine_ideas_each_with_its_file() -> None:
     assert dead_links(PAGE) == []
 
 
+@pytest.mark.slow
 def test_the_commands_run(tmp_path: Path) -> None:
     seen = {line.split()[1]: text for line, text in walk(PAGE, tmp_path)}
     assert len(seen) == 4

@@ -49,6 +49,7 @@ def seen(walked: tuple[Path, dict[str, str]], begin: str, word: str) -> str:
     return text
 
 
+@pytest.mark.slow
 def test_the_components_train_generate_and_reproduce(walked: tuple[Path, dict[str, str]]) -> None:
     facts = [json.loads((run / "run.json").read_text(encoding="utf-8")) for run in run_directories(walked[0])]
     assert {one["status"] for one in facts} == {"finished"}

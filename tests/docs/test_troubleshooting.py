@@ -175,6 +175,7 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert dead_links(page) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", FAILURES)
 def test_what_is_meant_to_fail_says_why(walked: Walked, line: str) -> None:
     words = FAILURES[line][1]

@@ -85,6 +85,7 @@ def of(walked: Walked, begin: str, word: str = "") -> str:
     return text
 
 
+@pytest.mark.slow
 def test_the_machine_and_a_first_run_are_looked_at(walked: Walked) -> None:
     doctor = of(walked, "cai doctor")
     assert "\n  passed " in doctor

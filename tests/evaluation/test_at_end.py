@@ -201,6 +201,7 @@ def kill_at_record(before: bool) -> None:
     Recorder.metrics = metrics  # type: ignore[method-assign]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [True, False])
 def test_killed_around_the_record_it_ends_as_if_never_killed(before: bool, whole: Path) -> None:
     assert exit_code(start("train", *ASKED, prepare=kill_at_record, arguments=(before,))) == -signal.SIGKILL, printed()
@@ -232,6 +233,7 @@ def test_a_repetition_gives_the_same_answers() -> None:
     assert_ended_like(other, run)
 
 
+@pytest.mark.slow
 def test_a_sweep_answers_in_every_job() -> None:
     assert main(["train", "-m", *ASKED, "seed=1,2"]) == 0
     assert [steps_with_answers(run) for run in run_directories(Path("outputs"))] == [[6], [6]]

@@ -112,6 +112,7 @@ def in_version_5(questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [loading.look(**question) for question in questions]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("offline")
 def test_every_model_is_the_same_in_transformers(look: Look, tmp_path: Path) -> None:
     folders = [tmp_path / str(number) for number in range(len(MODELS) + len(OTHERS))]

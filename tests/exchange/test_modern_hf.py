@@ -113,6 +113,7 @@ def in_version_5(questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [modern_loading.look(**question) for question in questions]
 
 
+@pytest.mark.slow
 def test_every_option_is_the_same_in_transformers(look: Look, made: Source, tmp_path: Path) -> None:
     sources = [variant(made, **options) for options in VARIANTS.values()]
     questions = [write(source, tmp_path / name) for name, source in zip(VARIANTS, sources, strict=True)]

@@ -49,6 +49,7 @@ class Session:
         return torch.from_numpy(logits), dict(zip(names[1:], found[1:], strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHOICES)
 def test_both_graphs_are_the_model(tmp_path: Path, name: str) -> None:
     """In one test, as to make them takes seconds."""
@@ -135,6 +136,7 @@ def spoil(path: Path, factor: float = 1.01) -> None:
     library.save(graph, path)
 
 
+@pytest.mark.slow
 def test_weights_of_fewer_bits_and_nothing_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -114,6 +114,7 @@ def test_weights_of_fewer_bits_are_read_into_those_of_the_device(tmp_path: Path,
         assert torch.equal(now, tensor.to(getattr(torch, precision)).float())
 
 
+@pytest.mark.slow
 def test_generate_says_the_same_as_with_the_run(run: Path, export: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["question=가온솔병원 전화번호", "generation.max_new_tokens=20"]
     expected, _ = generate(capsys, [f"run={run}", *words])
@@ -143,6 +144,7 @@ def test_evaluate_finds_the_same_and_keeps_it_in_the_folder(
     assert added.startswith("evaluations/")
 
 
+@pytest.mark.slow
 def test_evaluate_says_if_what_was_its_own_text_is_another_now(scratch: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_text(Path("a.txt"))
     tiny = [word for word in TINY if not word.startswith("data.")]

@@ -41,6 +41,7 @@ print(torch.export.load(sys.argv[1]).module()(torch.tensor([[1, 2, 3]])).argmax(
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_it_is_the_same_model(tmp_path: Path, name: str) -> None:
     source = make_source(tmp_path, *MODELS[name])
@@ -80,6 +81,7 @@ def is_found_out_if_it_is_another(source: Source, program: ExportedProgram, fold
     assert not difference(source, torch_export.reopen(folder)).within("float32")
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_it_runs_without_cai(tmp_path: Path) -> None:
     source = make_source(tmp_path, "model=modern", "model.n_layer=1")

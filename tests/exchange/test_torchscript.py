@@ -27,6 +27,7 @@ def load(folder: Path) -> Any:
         return torch.jit.load(folder / SCRIPT)  # type: ignore[no-untyped-call]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_it_is_the_same_model(tmp_path: Path, name: str) -> None:
     source = make_source(tmp_path, *MODELS[name])

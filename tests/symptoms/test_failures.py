@@ -89,6 +89,7 @@ def failed(
     return capsys.readouterr().err, run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("failed", "name"), [(name, name) for name in FAILURES], indirect=["failed"])
 def test_a_run_that_fails_says_what_it_was_and_what_helps(failed: tuple[str, Path], name: str) -> None:
     err, run = failed
@@ -112,6 +113,7 @@ def test_what_was_noted_is_gone_once_the_run_goes_on(monkeypatch: pytest.MonkeyP
     assert "symptom" not in json.loads((run / "run.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_python_without_memory_is_told_in_training_and_in_generating(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -55,6 +55,7 @@ def said(run: Path) -> str:
     return (run / "train.log").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "remedy"), [("low", "too low, or the run too short"), ("high", "too high")])
 def test_a_loss_that_does_not_fall_is_told_once_and_seen_later(runs: dict[str, Path], name: str, remedy: str) -> None:
     (told,) = [one for one in symptoms_of_run(runs[name]) if one.name == "stuck"]

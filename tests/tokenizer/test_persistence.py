@@ -68,6 +68,7 @@ def test_learning_twice_from_the_same_text_gives_the_same_tokenizer(config: BPEC
     assert config.build(contact_texts()).fingerprint == config.build(iter(contact_texts())).fingerprint
 
 
+@pytest.mark.slow
 def test_every_process_learns_the_same_tokenizer() -> None:
     def fingerprints(**environment: str) -> list[str]:
         command = [sys.executable, "-c", PRINT_FINGERPRINTS]

@@ -39,6 +39,7 @@ def refusal(path: Path) -> str:
     return str(caught.value)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(text=st.one_of(all_text(), forgeries))
 def test_any_text_comes_back(foreign: Tokenizer, text: str) -> None:
@@ -51,6 +52,7 @@ def test_hostile_text_comes_back(foreign: Tokenizer, text: str) -> None:
     assert "".join(foreign.stream(foreign.encode(text))) == nfc(text)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(text=st.lists(st.sampled_from([*TAGS, "<|endoftext|>", "<|begin_of_text|>", "<|", "|>", " ", "가"])).map("".join))
 def test_ordinary_text_never_gives_a_special_token_neither_of_ours_nor_of_the_file(foreign: Tokenizer, text: str) -> None:

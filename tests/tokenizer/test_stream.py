@@ -28,6 +28,7 @@ def test_the_pieces_of_valid_text_are_whole_and_join_to_it(byte_level: Tokenizer
         assert not any("\ufffd" in piece for piece in pieces)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_the_pieces_of_any_ids_join_to_what_decode_gives(tokenizer: Tokenizer, data: st.DataObject) -> None:

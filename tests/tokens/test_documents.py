@@ -114,6 +114,7 @@ def test_validation_ends_after_so_many_targets(max_tokens: int) -> None:
     assert [target for _, y in dataset.val_batches(2, max_tokens) for target in counted(y)] == whole[:max_tokens]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packing", ["stream", "documents"])
 @given(some=with_answers)
 def test_of_answers_every_token_and_nothing_else_is_a_target(

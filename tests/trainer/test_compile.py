@@ -112,6 +112,7 @@ def test_a_run_may_be_compiled_or_not_from_any_step_on(
         assert len(found) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # of the import alone
 @pytest.mark.parametrize("optimizer", ["adamw", "muon", "lion"])
 def test_really_compiled_it_computes_the_same_and_compiles_nothing_anew_for_another_rate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
@@ -13,6 +14,7 @@ from tests.trainer.making import draw_everywhere, make_trainer
 from tests.trainer.test_memory import BATCH, limit, weights
 
 
+@pytest.mark.slow
 def test_the_trial_passes_find_the_size_and_leave_everything_else_as_it_was(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, *BATCH)
     draw_everywhere(trainer.model)

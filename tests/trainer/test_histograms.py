@@ -48,6 +48,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> dict[int, Look]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -107,6 +108,7 @@ def test_weights_are_those_that_learn_and_not_their_average(scratch: Path, looks
         assert seen.size == sum(seen.counts) == values.size
 
 
+@pytest.mark.slow
 def test_a_run_that_is_resumed_shows_each_step_once_and_trains_on_the_same(scratch: Path) -> None:
     never, cut = train_tiny(EVERY, tiny=TEN_STEPS), train_cut(7, EVERY)
     assert main(["resume", str(cut)]) == 0

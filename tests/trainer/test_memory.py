@@ -45,6 +45,7 @@ def weights(trainer: Trainer) -> Tensor:
     return torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: str(error)[:20])
 def test_each_message_of_pytorch_is_recognised_and_the_next_size_tried(error: Exception) -> None:
     micro_batch = MicroBatch("auto", 8)
@@ -85,6 +86,7 @@ def test_any_other_error_passes_through_at_once(error: Exception) -> None:
     assert tries == [8]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batch_size", "expected"), [(8, [8, 4, 2, 1]), (12, [12, 6, 3, 1]), (7, [7, 1]), (9, [9, 3, 1])])
 def test_the_sizes_tried_are_divisors_and_one_that_does_not_fit_is_explained(batch_size: int, expected: list[int]) -> None:
     micro_batch = MicroBatch("auto", batch_size)
@@ -122,6 +124,7 @@ def test_a_size_of_the_users_own_is_never_changed_but_explained(tmp_path: Path) 
     assert trainer.updater.micro_batch.size == 4
 
 
+@pytest.mark.slow
 def test_each_try_draws_the_same_numbers() -> None:
     micro_batch = MicroBatch("auto", 4)
     drawn: list[tuple[float, ...]] = []
@@ -137,6 +140,7 @@ def test_each_try_draws_the_same_numbers() -> None:
     assert len(set(drawn)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draws", [False, True])
 @pytest.mark.parametrize("size", [1, 2])
 def test_the_curve_is_that_of_the_size_that_was_found_to_the_bit(tmp_path: Path, size: int, draws: bool) -> None:
@@ -183,6 +187,7 @@ def test_memory_that_runs_out_in_the_midst_of_a_batch_leaves_nothing_of_the_try(
     assert torch.equal(*map(weights, trainers))
 
 
+@pytest.mark.slow
 def test_the_curve_is_that_of_the_whole_batch_with_dropout_and_ragged_targets(tmp_path: Path) -> None:
     options = (*BATCH, "model.dropout=0.2", "device.precision=fp64", "trainer.max_steps=20")
     whole, cut = (make_trainer(tmp_path / name, *options, dataset_class=RaggedDataset) for name in ("whole", "cut"))
@@ -211,6 +216,7 @@ def test_what_was_found_is_logged_saved_and_where_a_resumed_run_begins(
     assert fixed.updater.micro_batch.size == 4
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_runs_out_of_memory_is_tried_again_smaller(tmp_path: Path) -> None:
     """First as many sequences as training takes (which is enough for ``plain``), then fewer for both."""
     plain = make_trainer(tmp_path / "plain", *BATCH, "trainer.micro_batch_size=2", "trainer.eval_every=2")

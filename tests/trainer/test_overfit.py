@@ -95,6 +95,7 @@ def test_validation_that_rises_is_no_news_there(tmp_path: Path, caplog: pytest.L
     assert not [record for record in caplog.records if "val/loss" in record.message]
 
 
+@pytest.mark.slow
 def test_the_plan_counts_no_epochs_and_advises_none(scratch: Path) -> None:
     plain, again = ((train_tiny(option) / "train.log").read_text() for option in ("seed=1", "trainer.overfit_batches=1"))
     assert "epochs are usual" in plain

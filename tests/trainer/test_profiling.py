@@ -29,7 +29,7 @@ class SlowDataset(TokenDataset):
     """Takes long to read."""
 
     def batch(self, step: int, batch_size: int) -> Arrays:
-        time.sleep(0.05)
+        time.sleep(0.1)
         return super().batch(step, batch_size)
 
 
@@ -67,7 +67,7 @@ def test_the_table_has_parts_operations_and_what_bounds_the_speed(profiled: tupl
     assert "opens in https://ui.perfetto.dev" in text
     assert "batch " in text
     assert "optimizer " in text
-    assert "reading its batch takes " in text.splitlines()[-1]
+    assert "reading its batch takes " in text  # first or, on a busy machine, second
     assert "What helps: output_dir=... on a local disk" in text
 
 

@@ -76,6 +76,7 @@ def make(folder: Path, case: str, *overrides: str) -> Trainer:
     return trainer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_whoever_goes_on_from_any_step_ends_as_if_never_stopped(tmp_path: Path, case: str) -> None:
     whole = make(tmp_path / "whole", case)
@@ -149,6 +150,7 @@ def fit_interrupted(folder: Path, case: str, place: str, count: int, *overrides:
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["draws in the model", "patience", "average"])
 @pytest.mark.parametrize("place", ["evaluation", "sampling", "update", "records", "save"])
 def test_whoever_is_asked_to_stop_anywhere_goes_on_without_gap_or_double(tmp_path: Path, place: str, case: str) -> None:
@@ -167,6 +169,7 @@ def test_whoever_is_asked_to_stop_anywhere_goes_on_without_gap_or_double(tmp_pat
     assert stops >= {"save": 1, "sampling": 1}.get(place, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["draws in the model", "patience"])
 def test_a_run_stopped_at_every_step_and_at_every_evaluation_still_comes_to_its_end(tmp_path: Path, case: str) -> None:
     make(tmp_path / "whole", case, "trainer.save_every=0").fit()
@@ -213,6 +216,7 @@ def fit_and_ask_in_step_seven(trainer: Trainer, place: str) -> None:
     trainer.updater.accumulate = original  # type: ignore[method-assign]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "place"),
     [
