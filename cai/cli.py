@@ -72,7 +72,7 @@ def run_verb(verb: str, words: Sequence[str] | None = None) -> int:
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     try:
         module = import_module(f"cai.{verb}")
-        log_to_console()
+        log_to_console(logging.CRITICAL if _stands_by() else logging.INFO)
         code: int = module.main(words)
         return code
     except CaiError as error:
@@ -105,6 +105,11 @@ def unread() -> int:
     """What is still to be printed goes nowhere: nobody reads on. The exit code is that of a program that SIGPIPE ends."""
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     return 128 + 13
+
+
+def _stands_by() -> bool:
+    """Whether this is one of several processes that torchrun has started, and not the first, which speaks for all."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK", "0") != "0"
 
 
 def overview() -> str:

@@ -43,19 +43,23 @@ def main(words: Sequence[str]) -> int:
         options = session.jobs(DoctorConfig)[0].config
     if options.run is not None:
         return look_at_run(options.run, options.output_dir, arguments)
-    config = options.of_a_run()
+    asked, config = options.of_a_run(), options.of_one_process()
     machine, device, speed = look_at_machine(config)
     if options.verify:
         from cai.verify import verify
 
         facts = asdict(machine) | {"speed": asdict(speed)}
-        code: int = verify(config, facts, Path(options.out or "verify.json").expanduser(), arguments.trusted)
+        code: int = verify(asked, facts, Path(options.out or "verify.json").expanduser(), arguments.trusted)
         return code
     found = [*advice.of_machine(machine), *advice.of_speed(device, machine, speed)]
     passed = tested(device)
+    several = asked.device.processes > 1
+    print(f"\nthis config{', in one process alone' * several}", flush=True)
     try:
         fits = look_at_config(config, machine, device, speed, found)
     finally:  # a trial may run out of memory
+        if options.gpus or several:
+            look_at_gpus(asked)
         show_advice(found)
     return 0 if passed and fits else 1
 
@@ -99,7 +103,6 @@ def look_at_config(config: TrainConfig, machine: Machine, device: Device, speed:
 
     Whether there is.
     """
-    print("\nthis config", flush=True)
     size = size_up(config, device)
     show(rows_of_size(config, device, size))
     found += advice.of_size(config, device, machine, size)
@@ -110,6 +113,18 @@ def look_at_config(config: TrainConfig, machine: Machine, device: Device, speed:
     show(rows_of_trial(config, device, size, trial, speed))
     found += advice.of_trial(device, size, trial, speed)
     return True
+
+
+def look_at_gpus(config: TrainConfig) -> None:
+    """Show what a config would take on GPUs that are not at hand, as many as ``device.processes``."""
+    from cai.diagnosis.scaling import Workload
+    from cai.diagnosis.telling_gpus import lines_of_gpus, rows_of_assumptions
+
+    processes = config.device.processes
+    print(f"\non {processes} GPU{'s of a kind' * (processes > 1)} (estimates: nothing was run there)", flush=True)
+    work = Workload(config)
+    print(*lines_of_gpus(work, processes), sep="\n")
+    show(rows_of_assumptions(work, processes))
 
 
 def look_at_run(name: str, output_dir: str, arguments: Arguments) -> int:

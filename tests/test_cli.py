@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -262,3 +264,22 @@ def test_nor_is_one_of_its_help(
     with contextlib.suppress(BrokenPipeError):
         unread.close()
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("rank", "size", "speaks"), [("0", "2", True), ("1", "2", False), ("1", "1", True), (None, None, True)]
+)
+def test_of_the_processes_of_torchrun_the_first_one_speaks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rank: str | None, size: str | None, speaks: bool
+) -> None:
+    for name, value in (("RANK", rank), ("WORLD_SIZE", size)):
+        if value is not None:
+            monkeypatch.setenv(name, value)
+
+    def says(words: list[str]) -> int:
+        logging.getLogger("cai.anything").info("hello")
+        return 0
+
+    monkeypatch.setitem(sys.modules, "cai.list", SimpleNamespace(main=says))
+    assert main(["list"]) == 0
+    assert capsys.readouterr().out == ("hello\n" if speaks else "")

@@ -126,3 +126,44 @@ def test_verification_gets_the_facts_of_the_machine_as_plain_json(
 def test_it_is_done_once(scratch: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "-m", "optimizer.lr=1,2"]) == 2
     assert "`-m` must go with train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("device.processes=2",), ("gpus=true",)])
+def test_gpus_that_are_not_there_are_estimated_after_one_trial(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    tried = []
+
+    def once(*parts: Any) -> Any:
+        tried.append(parts)
+        return expected.try_out(*parts)
+
+    monkeypatch.setattr(doctor, "try_out", once)
+    assert main(["doctor", *TINY, "trainer.chunked_loss=false", *words]) == 0
+    out = capsys.readouterr().out
+    assert len(tried) == 1
+    several = words == ("device.processes=2",)
+    places = ["\nthis config" + ", in one process alone" * several, "\non 2 GPUs of a kind" if several else "\non 1 GPU "]
+    assert [out.count(place) for place in places] == [1, 1]
+    assert out.index("  speed ") < out.index("(estimates: nothing was run there)") < out.index("  advice ")
+    assert out.count(" ddp ") == (7 if several else 0)
+    assert "35% of the peak" in named(out, "assumed")
+    assert "tokens (4 x 32)" in named(out, "a step")
+    assert list(scratch.iterdir()) == []
+
+
+def test_gpus_are_estimated_also_where_nothing_could_be_tried(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "try_out", lambda *_: pytest.fail("it was"))
+    monkeypatch.setattr(expected, "free_memory", lambda: 2**20)
+    assert main(["doctor", *TINY, "model.n_embd=512", "trainer.chunked_loss=false", "device.processes=8"]) == 1
+    out = capsys.readouterr().out
+    assert "not the memory" in named(out, "trial")
+    assert "H100 80 GB" in out
+    assert "cannot be shared by 8: train with 8" in named(out, "a step")
+
+
+def test_there_is_no_such_table_of_one_process(scratch: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", *TINY]) == 0
+    assert "H100" not in capsys.readouterr().out

@@ -103,6 +103,7 @@ class DoctorConfig(TrainConfig):
     run: str | None
     verify: bool
     out: str | None
+    gpus: bool
 
     def problems(self) -> Iterator[str]:
         if self.run is not None and self.verify:
@@ -113,6 +114,11 @@ class DoctorConfig(TrainConfig):
     def of_a_run(self) -> TrainConfig:
         """The config of one run: this without what the verb adds."""
         return TrainConfig.model_construct(**{name: getattr(self, name) for name in TrainConfig.model_fields})
+
+    def of_one_process(self) -> TrainConfig:
+        """The same in one process alone, as it can be tried on any machine."""
+        run = self.of_a_run()
+        return run.model_copy(update={"device": run.device.model_copy(update={"processes": 1})})
 
 
 class GenerateConfig(Config):

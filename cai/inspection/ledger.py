@@ -23,6 +23,8 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._width = width
         self._live: dict[int, tuple[int, bool]] = {_block(tensor): (0, False) for tensor in known}
         self._now = self._logits = self.gradients = 0
+        self.made = self.written = 0
+        """Tensors with memory of their own that were made, and their bytes."""
         self.highest = 0
         """Bytes at the highest point, gradients of parameters aside."""
         self.logits = 0
@@ -59,6 +61,8 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         size, is_logits = tensor.untyped_storage().nbytes(), bool(tensor.ndim) and tensor.shape[-1] == self._width
         self._live[_block(tensor)] = size, is_logits
         weakref.finalize(tensor.untyped_storage(), self._leave, _block(tensor))
+        self.made += 1
+        self.written += size
         self._now += size
         self._logits += size * is_logits
         if self._now > self.highest:

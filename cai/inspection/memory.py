@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.flop_counter import FlopCounterMode
 
 from cai.config.roots import TrainConfig
 from cai.dropout import keyed
@@ -42,6 +43,12 @@ class Memory:
     """Whether nothing was computed; otherwise a pass over one sequence was, and its activations are multiplied."""
     update: int = 0
     """What the optimizer takes while it steps, when the activations are gone."""
+    operations: int = 0
+    """Operations of a pass forward and back that make a tensor, each of which an accelerator must be told of."""
+    written: int = 0
+    """Bytes of all that they make, kept or not."""
+    update_flops: int = 0
+    """Of matrix products in an optimizer's step; AdamW has none."""
 
     @property
     def total(self) -> int:
@@ -102,13 +109,18 @@ def _measured(
         _set_gradients(trained)
         optimizer.step()  # makes the state
         state = bytes_of(_state(optimizer))
-        of_update = _update(optimizer, [*trained, *_state(optimizer)])
+        of_update, update_flops = _update(optimizer, [*trained, *_state(optimizer)])
     average = gradients * (config.trainer.ema_decay > 0)
     times = micro_batch_size // rows
     passing = times * of_step.highest + gradients if accumulates else of_step.peak + (times - 1) * of_step.highest
     peak = weights + state + average + max(passing, gradients + of_update)
     activations, logits = times * of_step.highest, times * of_step.logits
-    return Memory(weights, gradients, state, average, activations, logits, peak, fake, of_update)
+    return Memory(
+        *(weights, gradients, state, average, activations, logits, peak, fake, of_update),
+        operations=of_step.made,
+        written=times * of_step.written,
+        update_flops=update_flops,
+    )
 
 
 def _set_gradients(parameters: Iterable[nn.Parameter]) -> None:
@@ -131,13 +143,13 @@ def _step(model: nn.Module, length: int, rows: int, vocab_size: int, *, reduced:
     return ledger
 
 
-def _update(optimizer: Optimizer, known: Sequence[Tensor]) -> int:
-    """Bytes that a step of ``optimizer`` takes beside its state and the gradients."""
+def _update(optimizer: Optimizer, known: Sequence[Tensor]) -> tuple[int, int]:
+    """Bytes that a step of ``optimizer`` takes beside its state and the gradients, and its matrix products' operations."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     ledger = Ledger([*known, *(p.grad for p in parameters)], width=0)
-    with ledger:
+    with FlopCounterMode(display=False) as counter, ledger:
         optimizer.step()
-    return ledger.peak
+    return ledger.peak, counter.get_total_flops()
 
 
 def _state(optimizer: Optimizer) -> list[Tensor]:
