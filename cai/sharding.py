@@ -6,8 +6,7 @@ What PyTorch has for this takes a while to import, and is only where a run asks 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -63,16 +62,12 @@ def side_by_side(model: nn.Module, device: Device) -> nn.Module:
     return DistributedDataParallel(model, device_ids=own, forward_sync_buffers=False, gradient_as_bucket_view=True)
 
 
-@contextmanager
-def exchanging(model: nn.Module, exchanges: bool) -> Iterator[None]:
-    """Around forward and backward: whether gradients are exchanged with the other processes, or stay here and add up."""
-    if isinstance(model, DistributedDataParallel) and not exchanges:
-        with model.no_sync():
-            yield
-        return
-    if (exchange := getattr(model, "set_requires_gradient_sync", None)) is not None:  # an FSDPModule
-        exchange(exchanges)
-    yield
+def exchanging(model: nn.Module, exchanges: bool) -> AbstractContextManager[None]:
+    """Around forward and backward: whether gradients are exchanged with the other processes, or stay here and add up.
+
+    Where weights are divided they are exchanged in any case: each process keeps its part of the sum, and never the whole.
+    """
+    return model.no_sync() if isinstance(model, DistributedDataParallel) and not exchanges else nullcontext()
 
 
 def is_divided(tensor: Tensor) -> bool:

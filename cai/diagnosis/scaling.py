@@ -97,13 +97,12 @@ class Workload:
         """Bytes that one GPU needs for its part of a step, so many sequences at once.
 
         ``fsdp`` divides weights, gradients and optimizer state, and takes copies in half precision of some blocks' weights
-        instead of all; while gradients of several passes add up, each GPU has them whole (``fully_shard`` without sync).
+        instead of all.
         """
         sizes, divided = self._sizes_of_model, strategy == "fsdp" and processes > 1
         parts = processes if divided else 1
         lasting = (sizes.weights + sizes.optimizer + sizes.average) / parts
-        adds_up = self.sequences(processes) // processes > micro_batch_size
-        gradients = sizes.gradients if adds_up else sizes.gradients / parts
+        gradients = sizes.gradients / parts
         update = sizes.update if sizes.update_flops else sizes.update / parts  # of whole matrices, or number by number
         return lasting + max(self._kept(micro_batch_size, divided=divided) + gradients, gradients + update)
 
@@ -160,13 +159,13 @@ class Workload:
     def _exchanged(self, processes: int, passes: int, strategy: Strategy) -> float:
         """Bytes that one GPU sends in a step.
 
-        ``ddp``: gradients, summed around a ring. ``fsdp``: weights in half precision before each way forward and back,
-        gradients summed once where they belong; and gathered once more for an optimizer of whole matrices.
+        ``ddp``: gradients, summed around a ring. ``fsdp``: in each pass, weights in half precision before the way forward
+        and back, and gradients summed where they belong; these gathered once more for an optimizer of whole matrices.
         """
         sizes, others = self._sizes_of_model, (processes - 1) / processes
         if strategy == "ddp":
             return 2 * others * sizes.gradients
-        return others * (2 * passes * self._weights + sizes.gradients * (2 if sizes.update_flops else 1))
+        return others * (passes * (2 * self._weights + sizes.gradients) + sizes.gradients * bool(sizes.update_flops))
 
 
 def _gathered(model: nn.Module) -> int:

@@ -57,8 +57,9 @@ def test_memory_of_one_gpu_is_added_up_and_fsdp_divides_weights_gradients_and_st
     assert easy.memory(2, 1, "ddp") == 400 + 800 + 400 + 250
     # Halves of the three, 50 for each sequence, and 60 in the place of 200.
     assert easy.memory(2, 4, "fsdp") == 200 + 400 + 200 + 4 * 50 + 60
-    # Two passes, whose gradients add up whole.
-    assert easy.memory(2, 2, "fsdp") == 200 + 400 + 400 + 2 * 50 + 60
+    # Two passes, whose gradients add up where they belong.
+    assert easy.memory(2, 2, "fsdp") == 200 + 400 + 200 + 2 * 50 + 60
+    assert easy._exchanged(2, 2, "fsdp") == 2 * easy._exchanged(2, 1, "fsdp")
     assert easy.memory(1, 8, "fsdp") == easy.memory(1, 8, "ddp")
 
 
