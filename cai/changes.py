@@ -107,7 +107,7 @@ def may_move(path: str) -> bool:
 
 def is_place(path: str) -> bool:
     """Whether an option says where something lies, which must be the same wherever that is."""
-    return path in ("output_dir", "trainer.init_from") or path.endswith(".path")
+    return path in ("output_dir", "trainer.init_from", "data.cache_gb") or path.endswith(".path")
 
 
 def costs(changes: Changes) -> list[str]:

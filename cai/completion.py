@@ -17,7 +17,7 @@ from cai.config.comments import Option, Sheets, sheets_for
 from cai.config.literals import Sources
 from cai.errors import ConfigError
 
-OF_TRAIN = ("prepare", "resume", "reproduce", "inspect_tokenizer", "inspect_data", "inspect_model", "inspect_lr")
+OF_TRAIN = ("resume", "reproduce", "inspect_tokenizer", "inspect_data", "inspect_model", "inspect_lr")
 """Verbs that take the options of ``train`` beside their own."""
 PLACES = ("resume", "reproduce", "compare", "list", "board")
 """Verbs that begin with a directory."""

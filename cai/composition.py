@@ -137,7 +137,7 @@ class HydraSession(AbstractContextManager["HydraSession"]):
             return None
         try:
             if (settled := config.settled(self.arguments.trusted)) is not config:
-                refuse_tokenizer([*(override.key_or_group for override in overrides), *self.arguments.verbatim])
+                refuse_tokenizer([*(override.key_or_group for override in overrides), *self.arguments.verbatim], settled)
             return settled
         except (ConfigError, RunError, DataError) as error:
             self.problems += str(error).splitlines()

@@ -124,8 +124,10 @@ Learn the tokenizer and write the token shards that `cai train` with the same wo
 
   cai prepare data=text data.path=my/ tokenizer=bpe tokenizer.vocab_size=8000
   cai prepare -m data=text data.path=my/ tokenizer=bpe tokenizer.vocab_size=4000,8000
+  cai prepare data=text data.path=my/ prepare.out=s3://bucket/corpus                       for data=prepared, anywhere
+  cai prepare data=text data.path=my/ prepare.out=s3://bucket/corpus prepare.shard=3/64    a part, on each of 64 machines
 
-Takes all groups and options of `cai train`. A preparation that is killed goes on where it was.""",
+Takes all groups and options of `cai train`. A preparation that is killed goes on where it was. All of it: docs/scale.md""",
     "inspect": """\
 A look inside: at what goes into a run, and at what came of it.
 

@@ -131,6 +131,9 @@ def asked_of(config: TrainConfig) -> int | None:
 
 def size_of(corpus: Corpus) -> tuple[int, int]:
     """Bytes of the train documents' ordinary text, and the special tokens that go with it."""
+    if corpus.prepared is not None:
+        stats = corpus.prepared.manifest.train.stats
+        return stats.bytes, stats.documents * corpus.end_of_text
     size = extra = 0
     for document in corpus.select("train"):
         ordinary = [part for part in document.parts if not isinstance(part, Tag)]

@@ -22,8 +22,8 @@ from cai.files import told
 from cai.listing import CACHE, find_entries, in_use, links_out_of
 from cai.runs import STATUS, SWEEP, lock_of, read_facts
 
-TOKENIZERS, TOKENS = "tokenizers", "tokens"
-WHOLE = {TOKENIZERS: "tokenizer.json", TOKENS: "meta.json"}
+TOKENIZERS, TOKENS, REMOTE = "tokenizers", "tokens", "remote"
+WHOLE = {TOKENIZERS: "tokenizer.json", TOKENS: "meta.json", REMOTE: "manifest.json"}
 """Kind of cache → a file that each of them has when it is finished."""
 FINISHED, UNFINISHED = re.compile(r"[0-9a-f]{16}"), re.compile(r"\.[0-9a-f]{16}\.unfinished")
 """The names of caches."""
@@ -125,7 +125,7 @@ def _leftover(cache: Path, outputs: Path) -> Leftover:
 
 def _fingerprint(cache: Path) -> str:
     """As ``run.json`` has it: shards go by it, tokenizers by what they were learned from. Unfinished ones have none."""
-    if cache.name.startswith(".") or cache.parent.name == TOKENS:
+    if cache.name.startswith(".") or cache.parent.name != TOKENIZERS:
         return cache.name
     from cai.tokenizer.base import Tokenizer  # takes a while
 

@@ -104,11 +104,15 @@ def _is_verbatim(key: str, value: str, multirun: bool) -> bool:
     return key in VERBATIM or key.endswith((".path", ".template", ".marker"))
 
 
-def refuse_tokenizer(keys: Iterable[str]) -> None:
-    """For a config that begins with a model: raise ``ConfigError`` if one of the ``keys`` given is of the tokenizer."""
+def refuse_tokenizer(keys: Iterable[str], config: object) -> None:
+    """For a ``config`` whose tokenizer is there already: raise ``ConfigError`` if one of the ``keys`` given is of it."""
+    from cai.tokenizer.from_data import FromDataConfig  # takes time to import, and completion needs this module
+
+    place, remedy = "where training begins with a model (trainer.init_from, model=from_pretrained)", "with the weights"
+    if isinstance(getattr(config, "tokenizer", None), FromDataConfig):
+        place, remedy = "with data=prepared, whose ids are there already", "with the data (tokenizer=from_data)"
     problems = [
-        f"`{key}` must be left out where training begins with a model (trainer.init_from, model=from_pretrained), but is"
-        " given. Leave it out: the tokenizer goes with the weights."
+        f"`{key}` must be left out {place}, but is given. Leave it out: the tokenizer goes {remedy}."
         for key in keys
         if key.partition(".")[0] == "tokenizer"
     ]

@@ -97,7 +97,7 @@ def data_rows(shards: Shards) -> list[tuple[str, str]]:
     if report.get("dropped") or report.get("changed"):
         rows.append(("text", describe_report(report)))
     if report.get("dropped"):
-        rows.append(("", f"what was left out is listed in {shards.folder / DROPPED}"))
+        rows.append(("", f"what was left out is listed in {shards.dropped or shards.folder / DROPPED}"))
     rows.append(
         ("documents", f"{train.documents:,} train + {val.documents:,} val ({(train.bytes + val.bytes) / 1e6:.1f} MB)")
     )

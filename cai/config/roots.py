@@ -25,8 +25,10 @@ from cai.config.looking import (
     InspectOptionsConfig,
     InspectRunConfig,
 )
+from cai.config.preparing import PrepareOptions
 from cai.config.tuning import ANSWERS, TuneOptions
 from cai.data.base import DataConfig
+from cai.data.prepared import PreparedConfig
 from cai.device import DeviceConfig
 from cai.generation import GenerationConfig
 from cai.model.base import ModelConfig
@@ -35,6 +37,7 @@ from cai.optimizer.base import OptimizerConfig
 from cai.schedule.base import ScheduleConfig
 from cai.sweeps import SweepConfig
 from cai.tokenizer.base import TokenizerConfig
+from cai.tokenizer.from_data import NEEDS_PREPARED, FromDataConfig
 from cai.trainer.trainer import TrainerConfig
 
 
@@ -74,9 +77,15 @@ class TrainConfig(Config):
     generation: GenerationConfig
     sweep: SweepConfig
 
+    def problems(self) -> Iterator[str]:
+        if isinstance(self.tokenizer, FromDataConfig) and not isinstance(self.data, PreparedConfig):
+            yield NEEDS_PREPARED
+
     def settled(self, trusted: Collection[str] = ()) -> Self:
-        """With the model and the tokenizer of what it begins with, if that is not chance."""
+        """With the model and the tokenizer of what it begins with, if that is not chance; with that of a prepared corpus."""
         if self.trainer.init_from is None and not isinstance(self.model, FromPretrainedConfig):
+            if isinstance(self.data, PreparedConfig) and not isinstance(self.tokenizer, FromDataConfig):
+                return self.model_copy(update={"tokenizer": FromDataConfig()})
             return self
         from cai.exchange.initial import settled  # imports this module
 
@@ -89,6 +98,7 @@ class TuneConfig(TrainConfig):
     tune: TuneOptions
 
     def problems(self) -> Iterator[str]:
+        yield from super().problems()
         if self.tune.metric in ANSWERS and not self.trainer.answers:
             yield f"@.tune.metric={self.tune.metric} needs answers, but @.trainer.answers is 0. Try trainer.answers=200."
 
@@ -106,6 +116,7 @@ class DoctorConfig(TrainConfig):
     gpus: bool
 
     def problems(self) -> Iterator[str]:
+        yield from super().problems()
         if self.run is not None and self.verify:
             yield "@.verify looks at this machine and @.run at a run, but both are given. Leave one out."
         if self.out is not None and not self.verify:
@@ -119,6 +130,12 @@ class DoctorConfig(TrainConfig):
         """The same in one process alone, as it can be tried on any machine."""
         run = self.of_a_run()
         return run.model_copy(update={"device": run.device.model_copy(update={"processes": 1})})
+
+
+class PrepareConfig(TrainConfig):
+    """A run whose text is to be prepared, and where to."""
+
+    prepare: PrepareOptions
 
 
 class GenerateConfig(Config):
@@ -199,5 +216,6 @@ ROOTS: dict[str, type[Config]] = {
     "inspect_run": InspectRunConfig,
     "inspect_options": InspectOptionsConfig,
     "doctor": DoctorConfig,
+    "prepare": PrepareConfig,
 }
 """Root YAML → its class."""

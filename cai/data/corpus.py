@@ -8,12 +8,15 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from cai.data.base import Document, Split, share_of
 from cai.data.cases import Case, case_of_document
 from cai.data.report import Report
 from cai.markup import ANSWER, ANSWER_START, QUESTION, Part, Tag, find_tag, plain_text
+
+if TYPE_CHECKING:
+    from cai.tokens.prepared import Prepared
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Corpus:
     packing: Literal["stream", "documents"] = "stream"
     isolate: bool = False
     loss: Literal["all", "answer"] = "all"
+    prepared: Prepared | None = None
+    """Its tokenizer and its ids, if it was prepared before; ``documents`` are then those of validation alone."""
 
     def divide(self, report: Report | None = None) -> Iterator[tuple[Document, Split]]:
         """Every document with its side, NFC, in one pass; then train documents again as often as they are to come up.

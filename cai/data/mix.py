@@ -13,6 +13,7 @@ from pydantic import Field
 from cai.data import shares
 from cai.data.base import DataConfig, Document, fingerprint_of, source_of
 from cai.data.corpus import Corpus
+from cai.data.prepared import PreparedConfig
 from cai.data.report import Report
 from cai.errors import ConfigError, DataError
 
@@ -36,6 +37,8 @@ class MixConfig(DataConfig):
             else:
                 there = ", ".join(self.sources)
                 yield f"@.weights must name sources ({there}), but has {name}. Leave @.weights.{name} out."
+        for name in (name for name, source in self.sources.items() if isinstance(source, PreparedConfig)):
+            yield f"@.sources must be text, but {name} is prepared. Mix the texts: cai prepare data=mix prepare.out=..."
         ends = {getattr(source, "end_of_text", True) for source in self.sources.values()}
         if len(ends) > 1:
             yield "@.sources must have one @.sources.*.end_of_text, but have both. Set all to true."

@@ -70,30 +70,36 @@ class SourceConfig(DividedConfig):
         Cleaner(self.clean), Duplicates(self.clean)  # each says so if it needs a package that is not there
 
     def build(self) -> Corpus:
-        files = find_files(self.path)
-        options = self.model_dump(exclude={"path", "packing", "isolate", "loss"})
-        table = self.augment.table()
+        return self.corpus_of(find_files(self.path))
+
+    def corpus_of(self, files: list[Path]) -> Corpus:
+        """The corpus that some of the files are."""
         return Corpus(
             documents=lambda report: self._documents(files, report),
             split=self.split,
             val_ratio=self.val_ratio,
-            fingerprint=fingerprint_of(
-                "source",
-                type(self).__qualname__,
-                source_of(type(self)),
-                self._libraries(),
-                self.identity(files),
-                sorted(options.items()),
-                table,
-            ),
+            fingerprint=self.fingerprint(self.identity(files)),
             end_of_text=self.end_of_text,
             size=sum(file.stat().st_size for file in files),
             repeats=functools.partial(shares.balanced, limit=self.max_repeats) if self.balances else None,
             copies=self.augment.copies,
-            vary=functools.partial(vary, self.augment, table),
+            vary=functools.partial(vary, self.augment, self.augment.table()),
             packing=self.packing,
             isolate=self.isolate,
             loss=self.loss,
+        )
+
+    def fingerprint(self, identity: list[str]) -> str:
+        """What tells a corpus from others: what is known of its files, and all options and code that decide about it."""
+        options = self.model_dump(exclude={"path", "packing", "isolate", "loss"})
+        return fingerprint_of(
+            "source",
+            type(self).__qualname__,
+            source_of(type(self)),
+            self._libraries(),
+            identity,
+            sorted(options.items()),
+            self.augment.table(),
         )
 
     def _libraries(self) -> list[str]:

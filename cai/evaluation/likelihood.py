@@ -227,9 +227,8 @@ def _reading(dataset: TokenDataset) -> Iterator[Read]:
         with dataset.shards.reading("val") as read:
             yield read
     except (OSError, ValueError) as error:
-        path = getattr(error, "filename", None) or dataset.shards.path("val")
+        path = getattr(error, "filename", None) or dataset.shards.place("val")
         raise RunError(
             f"the token shard {path} must stay as it is while it is read, but cannot be read any more"
-            f" ({getattr(error, 'strerror', None) or error}). Remove its folder, if it is there, and begin again: the shards"
-            " are then made anew."
+            f" ({getattr(error, 'strerror', None) or error}). {dataset.shards.remedy('begin again')}"
         ) from error

@@ -139,11 +139,16 @@ class Tokenizer:
         """Read a ``tokenizer.json``. Raises ``RunError`` if it is missing or no tokenizer."""
         if not path.is_file():
             raise RunError.of(tell("run_without_tokenizer", path=path))
+        return cls.from_text(path.read_bytes(), str(path))
+
+    @classmethod
+    def from_text(cls, raw: bytes, place: str) -> Tokenizer:
+        """What a ``tokenizer.json`` at ``place`` holds. Raises ``RunError`` if that is no tokenizer."""
         try:
-            tokenizer = cls(Backend.from_str(path.read_text(encoding="utf-8")))
+            tokenizer = cls(Backend.from_str(raw.decode()))
             _ = tokenizer.token_bytes
         except Exception as error:  # the library raises bare Exception for every kind of damage
-            raise RunError(f"{path} must be a tokenizer file of CAI's, but is not: {error}") from error
+            raise RunError(f"{place} must be a tokenizer file of CAI's, but is not: {error}") from error
         return tokenizer
 
 

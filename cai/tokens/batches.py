@@ -110,7 +110,7 @@ class TokenDataset:
         more = ", ..." if batch_size > 8 else ""
         return (
             f"{batch_size} windows from position {position} of epoch {epoch}, which begin at tokens {starts}{more} of"
-            f" {self.shards.path('train')}"
+            f" {self.shards.place('train')}"
         )
 
     def val_batches(
@@ -166,7 +166,7 @@ class TokenDataset:
         shape = len(rows), self._room
         ids, places = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
         documents = np.full(shape, FILLING, dtype=np.int64)
-        with self._reading(split) as read:
+        with self._reading(split, rows) as read:
             for number, row in enumerate(rows):
                 filled = 0
                 for document, (start, size) in enumerate(row):
@@ -181,17 +181,16 @@ class TokenDataset:
         return (x, y, documents[:, :-1]) if self.isolate else (x, y)
 
     @contextmanager
-    def _reading(self, split: Split) -> Iterator[Callable[[int, int], NDArray[np.generic]]]:
+    def _reading(self, split: Split, rows: list[Row]) -> Iterator[Callable[[int, int], NDArray[np.generic]]]:
         """Raises ``TrainingError`` if the shard is gone or is not what it was."""
         try:
-            with self.shards.reading(split) as read:
+            with self.shards.reading(split, [piece for row in rows for piece in row]) as read:
                 yield read
         except (OSError, ValueError) as error:
-            path = getattr(error, "filename", None) or self.shards.path(split)
+            path = getattr(error, "filename", None) or self.shards.place(split)
             raise TrainingError(
                 f"the token shard {path} must stay as it is while a run reads it, but cannot be read any more"
-                f" ({getattr(error, 'strerror', None) or error}). Remove its folder, if it is there, and resume the run: the"
-                " shards are then made anew."
+                f" ({getattr(error, 'strerror', None) or error}). {self.shards.remedy('resume the run')}"
             ) from error
 
     def _refuse_too_little_text(self) -> None:

@@ -36,8 +36,8 @@ KNOWN = {
         "from_pretrained",
         *(f"{family}{size}" for family in ("gpt2", "llama", "qwen3", "modern") for size in ("", "_nano", "_mini", "_cai")),
     },
-    "data": {"contacts", "contacts_file", "csv", "jsonl", "mix", "parquet", "text"},
-    "tokenizer": {"bpe", "bpe_character", "byte", "char", "pretrained"},
+    "data": {"contacts", "contacts_file", "csv", "jsonl", "mix", "parquet", "prepared", "text"},
+    "tokenizer": {"bpe", "bpe_character", "byte", "char", "from_data", "pretrained"},
     "optimizer": {"adamw", "muon", "lion", "sgd"},
     "schedule": {"constant", "cosine", "linear", "wsd"},
     "trainer": {"default", "smoke"},
@@ -51,8 +51,9 @@ PARTS = [path for path in FILES if len(path.parts) == 3 and path.parts[1] == "pa
 """What several choices of a group have in common; none is a choice itself."""
 PATH = ("data.path=x",)
 NEEDED: dict[tuple[str, str], tuple[str, ...]] = {
-    **{("data", choice): PATH for choice in ("contacts_file", "csv", "jsonl", "parquet", "text")},
+    **{("data", choice): PATH for choice in ("contacts_file", "csv", "jsonl", "parquet", "prepared", "text")},
     ("data", "mix"): ("+data@data.sources.one=text", "data.sources.one.path=x", "data.weights.one=1"),
+    ("tokenizer", "from_data"): ("data=prepared", *PATH),
     ("tokenizer", "pretrained"): ("tokenizer.path=x",),
 }
 """Values that a choice cannot do without."""

@@ -55,6 +55,6 @@ def test_a_file_that_is_cut_at_its_tail_without_the_mark_is_the_data_of_nanogpt(
     shards = build_shards(config.build(), tokenizer, tmp_path / "cache")
     cut = int(len(TEXT) * (1 - ratio))  # data/shakespeare_char/prepare.py
     for side, expected in (("train", TEXT[:cut]), ("val", TEXT[cut:])):
-        ids = np.fromfile(shards.path(side), dtype=shards.dtype).tolist()  # type: ignore[arg-type]
+        ids = np.fromfile(shards.place(side), dtype=shards.dtype).tolist()  # type: ignore[arg-type]
         assert len(ids) == len(expected)
         assert tokenizer.decode(ids) == expected

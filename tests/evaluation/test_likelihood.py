@@ -242,6 +242,6 @@ def test_a_loss_without_a_finite_perplexity_is_told_as_it_is(tmp_path: Path) -> 
 
 def test_a_shard_that_is_gone_is_an_error_of_its_own(tmp_path: Path) -> None:
     dataset = make(tmp_path, TEXTS)
-    dataset.shards.path("val").write_bytes(b"12")
+    Path(dataset.shards.place("val")).write_bytes(b"12")
     with pytest.raises(RunError, match=r"the token shard .*val\.bin must stay as it is .*it has 1 tokens, not"):
         likelihood(model_of(), dataset, CHAR, DEVICE, stride=2)

@@ -39,7 +39,7 @@ class CountingShards(Shards):
     index: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
     @contextmanager
-    def reading(self, split: Split) -> Iterator[Callable[[int, int], NDArray[Any]]]:
+    def reading(self, split: Split, ahead: object = ()) -> Iterator[Callable[[int, int], NDArray[Any]]]:
         yield lambda start, count: np.arange(self.stats(split).tokens)[start:][:count]
 
     def documents(self, split: Split) -> NDArray[np.int64]:

@@ -81,7 +81,7 @@ def test_a_batch_reads_its_own_bytes_and_no_others(tmp_path: Path, monkeypatch: 
             read.append(count := super().readinto(buffer))
             return count
 
-    monkeypatch.setattr("cai.tokens.shards.FileIO", Noting)
+    monkeypatch.setattr("cai.tokens.idfiles.FileIO", Noting)
     dataset.batch(3, 4)
     assert read == [(BLOCK + 1) * 4] * 4
 
