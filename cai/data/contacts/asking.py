@@ -92,3 +92,17 @@ def general_questions(rng: random.Random) -> tuple[str, ...]:
     turned = f"{{noun}}{rng.choice(ASKING)} {word(rng, 1, 3)} {{name}}"
     chosen = (*asks, *noise, turned, *rng.sample(TRAINING_TABLES.general_questions, 4))
     return tuple(with_noise(rng, question) for question in chosen)
+
+
+def all_questions(rng: random.Random) -> tuple[str, ...]:
+    """Templates with ``{name}`` that ask for every contact."""
+    objects = ("연락처", "연락 방법", "연락할 곳", "연락 정보", "정보", "contact", "contacts", "닿을 방법", "문의할 곳")
+    every = ("전부", "모두", "다", "싹", "전체", "빠짐없이", "all", "있는 대로", "죄다")
+
+    def about(name: str) -> str:
+        words = [rng.choice(every), rng.choice(objects)]
+        rng.shuffle(words)
+        between = rng.choice(("", "", "", f"{word(rng, 1, 3)} "))
+        return f"{name}{rng.choice((' ', '의 ', ', ', '에 '))}{between}{' '.join(words)}{rng.choice(ASKING)}"
+
+    return (*(about("{name}") for _ in range(3)), *rng.sample(TRAINING_TABLES.all_questions, 2))

@@ -39,12 +39,6 @@ CONTACT_SHARE: Final = 0.75
 CONTEXT_FIELDS: Final = ("hours", "department", "service")
 """What else documents state; every one has at least one of them."""
 
-CONTEXT_COUNT_WEIGHTS: Final = (40, 50, 10)
-"""How often a document has one, two or three of them."""
-
-DISTRACTOR_SHARE: Final = 0.1
-"""How often a document has a fax number that is not asked for; the same for a second telephone number."""
-
 READ_WITH_CONSONANT: Final = frozenset("013678lmnr")
 """Digits and Latin letters whose Korean reading ends in a consonant."""
 
@@ -75,7 +69,7 @@ def make_examples(organisation: Organisation, count: int, seed: int, tables: Tab
 def _make_example(rng: random.Random, organisation: Organisation, tables: Tables) -> Example:
     answerable = rng.random() >= UNANSWERABLE_SHARE
     asked = _asked(rng, answerable)
-    stated = _stated_fields(rng, asked, answerable)
+    stated = _stated_fields(rng, asked, tables, answerable=answerable)
     facts = {field: value for field, value in organisation.facts().items() if field in stated}
     return render_example(rng, organisation.name, asked, facts, tables, answerable=answerable)
 
@@ -84,12 +78,12 @@ def render_example(
     rng: random.Random, name: str, asked: str, facts: Mapping[str, str], tables: Tables, *, answerable: bool
 ) -> Example:
     """Question, document and answer about ``facts``, what the document states."""
-    question = _question(rng, asked, name, tables)
+    question, repeated = _question(rng, asked, name, tables)
     return Example(
         organisation=name,
         question=question,
         document=_document(rng, name, facts, tables),
-        answer=_answer(rng, question, asked, name, facts, tables).render(),
+        answer=_answer(rng, repeated, asked, name, facts, tables).render(),
         answerable=answerable,
         asked=asked,
     )
@@ -101,30 +95,34 @@ def _asked(rng: random.Random, answerable: bool) -> str:
     return rng.choices(fields, [ASKED_WEIGHTS[field] for field in fields])[0]
 
 
-def _stated_fields(rng: random.Random, asked: str, answerable: bool) -> set[str]:
+def _stated_fields(rng: random.Random, asked: str, tables: Tables, *, answerable: bool) -> set[str]:
     """The fields that the document states: the asked one exactly if the question is answerable."""
     contacts = [field for field in CONTACT_LABELS if field != asked and rng.random() < CONTACT_SHARE]
     if asked == ALL and len(contacts) < 2:
         contacts = rng.sample(list(CONTACT_LABELS), 2)
     context = [field for field in CONTEXT_FIELDS if field != asked]
-    context_count = rng.choices(range(1, len(CONTEXT_FIELDS) + 1), CONTEXT_COUNT_WEIGHTS)[0]
+    context_count = rng.choices(range(1, len(CONTEXT_FIELDS) + 1), tables.context_weights)[0]
     fields = {*contacts, *rng.sample(context, min(context_count, len(context)))}
     if answerable and asked != ALL:
         fields.add(asked)
-    if asked != "fax" and rng.random() < DISTRACTOR_SHARE:
+    if asked != "fax" and rng.random() < tables.distractor_share:
         fields.add("fax")
-    if "tel" in fields and rng.random() < DISTRACTOR_SHARE:
+    if "tel" in fields and rng.random() < tables.distractor_share:
         fields.add("second_tel")
     return fields
 
 
-def _question(rng: random.Random, asked: str, name: str, tables: Tables) -> str:
+def _question(rng: random.Random, asked: str, name: str, tables: Tables) -> tuple[str, str]:
+    """A question, and how it begins: as far as the noun that says what is asked for, if it has one, else all of it."""
     if asked == ALL:
-        return rng.choice(tables.all_questions).format(name=name)
+        question = rng.choice(tables.all_questions).format(name=name)
+        return question, question
     words = tables.fields[asked]
     noun = rng.choice(words.nouns)
     template = rng.choice(tables.general_questions if rng.random() < GENERAL_QUESTION_SHARE else words.questions)
-    return template.format(name=name, noun=noun, topic=_particle(name, "은", "는"), subject=_particle(noun, "이", "가"))
+    fill = {"name": name, "noun": noun, "topic": _particle(name, "은", "는"), "subject": _particle(noun, "이", "가")}
+    before, found, _ = template.partition("{noun}")
+    return template.format(**fill), (before + found).format(**fill)
 
 
 def _document(rng: random.Random, name: str, facts: Mapping[str, str], tables: Tables) -> str:
@@ -140,11 +138,11 @@ def _document(rng: random.Random, name: str, facts: Mapping[str, str], tables: T
     return layout.joint.join(pieces)
 
 
-def _answer(rng: random.Random, question: str, asked: str, name: str, facts: Mapping[str, str], tables: Tables) -> Answer:
+def _answer(rng: random.Random, repeated: str, asked: str, name: str, facts: Mapping[str, str], tables: Tables) -> Answer:
     """The answer, from nothing but the facts that the document states.
 
-    The summary says the question again first. What is asked for then stands right before what answers it, not a document
-    away: a small model that has learned to copy reads the question by copying it.
+    The summary says the question again first, as far as what it asks for. That then stands right before what answers it, not
+    a document away: a small model that has learned to copy reads the question by copying it.
     """
     contacts = {field: facts[field] for field in CONTACT_LABELS if field in facts}
     if asked == ALL:
@@ -154,7 +152,7 @@ def _answer(rng: random.Random, question: str, asked: str, name: str, facts: Map
     else:
         summary = rng.choice(tables.fields[asked].missing).format(name=name)
     return Answer(
-        summary=f'"{question}": {summary}',
+        summary=f'"{repeated}": {summary}',
         checklist=(rng.choice(tables.checklist[asked if asked in (ALL, *facts) else MISSING]),),
         name=name,
         contacts=contacts,

@@ -67,8 +67,11 @@ def latin(rng: random.Random) -> str:
 
 @functools.cache
 def signs() -> tuple[str, ...]:
-    """Bullets and other marks: plain ones, and arrows, shapes, symbols and pictures of Unicode."""
-    blocks = ((0x2190, 0x21FF), (0x25A0, 0x25FF), (0x2600, 0x267F), (0x2700, 0x27BF), (0x1F4A0, 0x1F5FF), (0x2460, 0x2473))
+    """Bullets and other marks: plain ones, and arrows, shapes, punctuation, symbols and pictures of Unicode."""
+    blocks = (
+        *((0x2190, 0x21FF), (0x25A0, 0x25FF), (0x2600, 0x267F), (0x2700, 0x27BF), (0x1F4A0, 0x1F5FF), (0x2460, 0x2473)),
+        *((0x2010, 0x2027), (0x2030, 0x205E), (0x3001, 0x301F), (0xFF01, 0xFF0F)),
+    )
     pictures = [chr(code) for first, last in blocks for code in range(first, last + 1) if chr(code) not in RESERVED]
     return (*"-*•·#+~=@:" * 20, *("##", ">>", "--", "1.", "=>") * 8, *pictures)
 

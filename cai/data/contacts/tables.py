@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Final
 
 from cai.data.contacts import fields, kinds, places, wordings
@@ -44,25 +45,36 @@ class Tables:
     all_summaries: tuple[str, ...]
     checklist: Mapping[str, tuple[str, ...]]
     details: tuple[str, ...]
+    context_weights: tuple[int, int, int]
+    """How often a document has one, two or three fields that are no contacts."""
+    distractor_share: float
+    """How often a document has a fax number that is not asked for; the same for a second telephone number."""
 
 
-TRAINING_TABLES: Final = Tables(
-    regions=places.REGIONS,
-    capital=places.CAPITAL,
-    generic_roads=places.GENERIC_ROADS,
-    cities=places.CITIES,
-    kinds=kinds.KINDS,
-    name_heads=kinds.NAME_HEADS,
-    name_tails=kinds.NAME_TAILS,
-    national_prefixes=kinds.NATIONAL_PREFIXES,
-    web_patterns=kinds.WEB_PATTERNS,
-    domain_patterns=kinds.DOMAIN_PATTERNS,
-    mailboxes=kinds.MAILBOXES,
-    layouts=wordings.LAYOUTS,
-    fields=fields.FIELDS,
-    general_questions=wordings.GENERAL_QUESTIONS,
-    all_questions=wordings.ALL_QUESTIONS,
-    all_summaries=wordings.ALL_SUMMARIES,
-    checklist=wordings.CHECKLIST,
-    details=wordings.DETAILS,
-)
+def tables_of(fields: ModuleType, kinds: ModuleType, places: ModuleType, wordings: ModuleType) -> Tables:
+    """The world whose vocabulary is spread over modules of these names."""
+    return Tables(
+        regions=places.REGIONS,
+        capital=places.CAPITAL,
+        generic_roads=places.GENERIC_ROADS,
+        cities=places.CITIES,
+        kinds=kinds.KINDS,
+        name_heads=kinds.NAME_HEADS,
+        name_tails=kinds.NAME_TAILS,
+        national_prefixes=kinds.NATIONAL_PREFIXES,
+        web_patterns=kinds.WEB_PATTERNS,
+        domain_patterns=kinds.DOMAIN_PATTERNS,
+        mailboxes=kinds.MAILBOXES,
+        layouts=wordings.LAYOUTS,
+        fields=fields.FIELDS,
+        general_questions=wordings.GENERAL_QUESTIONS,
+        all_questions=wordings.ALL_QUESTIONS,
+        all_summaries=wordings.ALL_SUMMARIES,
+        checklist=wordings.CHECKLIST,
+        details=wordings.DETAILS,
+        context_weights=(40, 50, 10),
+        distractor_share=0.1,
+    )
+
+
+TRAINING_TABLES: Final = tables_of(fields, kinds, places, wordings)

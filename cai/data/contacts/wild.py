@@ -7,11 +7,11 @@ number any grouping, a label any spelling, so that what is learned is to copy.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from cai.data.contacts.asking import general_questions, noun, with_noise
+from cai.data.contacts.asking import all_questions, general_questions, noun, with_noise
 from cai.data.contacts.fields import FIELDS
 from cai.data.contacts.kinds import Kind, NamePart
 from cai.data.contacts.noise import DIGITS, RESERVED_LABELS, latin, sign, signs, some_digits, word
@@ -43,6 +43,22 @@ PLACE_ENDS: Final = (
     ("구", "군", "시", "읍"),
     ("로", "길", "대로", "번길", "동"),
 )
+HOUSES: Final = (
+    "빌딩",
+    "센터",
+    "회관",
+    "관",
+    "타워",
+    "상가",
+    "아파트",
+    "주민센터",
+    "교회",
+    "청사",
+    "플라자",
+    "별관",
+    "단지",
+    "",
+)
 OFFICES: Final = ("과", "실", "팀", "부", "센터", "처", "국", "창구")
 WORKS: Final = ("상담", "접수", "안내", "발급", "신고", "교육", "관리", "지원", "판매", "예약")
 MARKS: Final = (":", "=", "|", "~", "...", "/", "–", ">", "=>", "//", "·", ",", "", "", "")
@@ -57,6 +73,8 @@ BRACKETS: Final = (
     ("*", "*"),
     ("", ""),
 )
+DOUBLED: Final = ("(", "[", "《", "〈")
+"""Brackets that come twice, too."""
 JOINTS: Final = ("\n", "\n", "\n", "\n", "\n\n", " ", ", ", " / ", " | ", "; ", " · ", "  ")
 BEFORE: Final = ("종합", "직통", "일반", "민원", "기본", "현재", "우리", "본점", "본사", "정식", "해당")
 AFTER: Final = ("정보", "란", "항목", "(대표)", "(공식)", "(현재)", "*", "!", "1", "no.", "Info")
@@ -75,6 +93,12 @@ TIES: Final = ("번", "번으로", "로", "에", "에서", "을", "를", "으로
 NO_SHAPE: Final = frozenset({"fax", "second_tel"})
 """Fields that only their label tells from another: it stays one that says what it is. The other number is the telephone."""
 
+DISTRACTOR_SHARE: Final = 0.2
+"""How often a document has another number, of each kind, beside the telephone's."""
+
+CONTEXT_WEIGHTS: Final = (75, 20, 5)
+"""Fewer fields that are never copied than the others have: what is short is seen more often in the same time."""
+
 RANDOM_LABEL_SHARE: Final = 0.5
 """How often a label says nothing: what stands behind it must be known by its shape."""
 
@@ -92,31 +116,44 @@ def wild_tables(rng: random.Random) -> Tables:
         name_tails=(NamePart("", ""),),
         web_patterns=(_web(rng),),
         domain_patterns=(
-            rng.choice(("{stem}.", "{kind}.{stem}.", "{stem}-{kind}.", "{stem}{kind}.")) + rng.choice(ENDINGS),
+            rng.choice(("{stem}.", "{kind}.{stem}.", "{stem}-{kind}.", "{stem}{kind}.")) + _ending(rng, stem.latin),
         ),
         mailboxes=(latin(rng) + some_digits(rng, 0.3),),
         layouts=(_layout(rng),),
         fields={field: _words(rng, field, words) for field, words in FIELDS.items()},
         general_questions=general_questions(rng),
+        all_questions=tuple(with_noise(rng, question) for question in all_questions(rng)),
+        distractor_share=DISTRACTOR_SHARE,
+        context_weights=CONTEXT_WEIGHTS,
     )
 
 
-def _ending(rng: random.Random) -> str:
-    """What a web address ends in: one to three parts, so that none is known to be the last."""
+def _ending(rng: random.Random, stem: str) -> str:
+    """What a web address ends in: one to three parts, so that none is known to be the last; now and then a piece of the
+    name, so that what stood before it does not tell where it goes on.
+    """
     known = rng.choice(ENDINGS)
-    return rng.choice(
-        (known, known, f"{known}.{latin(rng)}", latin(rng), f"{latin(rng)}.{latin(rng)}", f"{latin(rng)}.{known}")
+    piece = stem[-rng.randint(2, 4) :]
+    more = (
+        f"{known}.{latin(rng)}",
+        latin(rng),
+        f"{latin(rng)}.{latin(rng)}",
+        f"{latin(rng)}.{known}",
+        piece,
+        f"{piece}.{known}",
     )
+    return known if rng.random() < 0.5 else rng.choice(more)
 
 
 def _phrase(rng: random.Random) -> str:
     """One to three words, mostly Hangul."""
     one = word(rng, 1, 3) if rng.random() < 0.85 else latin(rng).title() + some_digits(rng, 0.3)
-    return " ".join([*(word(rng, 1, 3) for _ in range(rng.choice((0, 0, 0, 0, 1, 1, 2)))), one])
+    words = [word(rng, 1, 3) for _ in range(rng.choice((0, 0, 0, 0, 1, 1, 2)))]
+    return " ".join([*words, one if rng.random() < 0.9 else f"{(words or [word(rng, 1, 2)])[-1]}{one}"])
 
 
 def _name(rng: random.Random) -> str:
-    before = rng.choice(("", "", "", "", "", "주{country} ", "{city} ", "{city}", "(주)", "(사)"))
+    before = rng.choice(("", "", "", "", "", "주{country} ", "{city} ", "{city}", "(주)", "(사)", _region(rng)))
     after = rng.choice(("", "", "", "", "", "", " {city}점", " 제1분원", f" {word(rng, 2, 2)}지소", f"({word(rng, 1, 3)})"))
     return before + "{stem}" + rng.choice(NAME_ENDS) + after
 
@@ -133,23 +170,55 @@ def _address(rng: random.Random) -> tuple[str, tuple[str]]:
     district = word(rng, 1, 2)
     # Many a road has its name from the town it runs through: what follows a word is then not always the same.
     road = rng.choice(("{street}", "{street}", f"{district}{rng.choice(('', '', word(rng, 1, 2)))}"))
-    # The regions are the same in every world, as Korea has no others: what begins with one is an address.
-    region = rng.choice(TRAINING_TABLES.regions).name if rng.random() < 0.5 else "{city}" + ends[0]
+    region = _region(rng) if rng.random() < 0.5 else "{city}" + ends[0]
     pieces = [region, district + ends[1], road + ends[2]]
-    number = rng.choice(
-        ("{number}", "{number}", "{number}-" + rng.choice("123456789"), "{number}번길 1" + rng.choice(DIGITS))
+    return " ".join([*pieces[rng.random() < 0.25 :], _building(rng)]), (word(rng, 1, 3),)
+
+
+def _building(rng: random.Random) -> str:
+    """From the number on, as Korean addresses go on: a side street, then rarely nothing, and often a house, a floor, a room,
+    a quarter in brackets, in any order: no address is known to end with its number."""
+    digits = some_digits(rng, 1.0)
+    side = rng.choice(("", "", "", "", f"{digits}번길 ", f"{digits}길 ", f"{digits}{rng.choice('가나다')}길 "))
+    number = side + rng.choice(("{number}", "{number}", "{number}", f"{{number}}-{rng.choice(DIGITS[1:])}"))
+    more = (rng.choice(MORE)(rng) for _ in range(rng.choice((0, 0, 0, 1, 1, 2, 3))))
+    return number + "".join(
+        rng.choice((" ", " ", ", ", "")) + each if each[0] == "(" else rng.choice((" ", " ", ", ")) + each for each in more
     )
-    more = rng.choice(
-        ("", "", "", "", "", f" ({word(rng, 1, 3)}동)", f", {rng.choice('123456789')}층", f" {word(rng, 1, 3)}빌딩")
-    )
-    return " ".join([*pieces[rng.randint(0, 1) :], number]) + more, (word(rng, 1, 3),)
+
+
+def _house(rng: random.Random) -> str:
+    return f"{word(rng, 1, 4)}{rng.choice(HOUSES)}"
+
+
+MORE: Final[tuple[Callable[[random.Random], str], ...]] = (
+    _house,
+    _house,
+    lambda rng: f"({word(rng, 1, 3)}동)",
+    lambda rng: f"({word(rng, 1, 3)}동, {_house(rng)})",
+    lambda rng: f"({_house(rng)})",
+    lambda rng: f"{rng.choice(('', '', '', '지하', '지상 '))}{rng.choice(DIGITS[1:])}층",
+    lambda rng: f"{some_digits(rng, 1.0)}호",
+    lambda rng: f"{rng.choice(('A', 'B', 'C', *DIGITS[1:]))}동",
+    lambda rng: f"{word(rng, 1, 3)} {_house(rng)}",
+)
+"""What an address goes on with behind its number."""
 
 
 def _number(rng: random.Random) -> str:
-    """A pattern of a telephone number: groups of digits."""
-    start = rng.choice(("02", "0##", "0##", "0##", "1###", "+##", "+##-#", "+1-###", "070", "+###-##"))
+    """A pattern of telephone numbers: groups of digits. Those of an organisation share their area, and now and then what
+    comes next, as real ones do: to copy a number is to know which one is meant, not how it begins.
+    """
+    start = _digits_for(rng, rng.choice(("02", "0##", "0##", "0##", "1###", "+##", "+##-#", "+1-###", "070", "+###-##")))
     sizes = [rng.choice((3, 4)), 4] if rng.random() < 0.75 else [rng.randint(2, 3) for _ in range(rng.randint(1, 3))]
-    return "-".join([start, *("#" * size for size in sizes[:1] * (start == "1###") or sizes)])
+    groups = ["#" * size for size in sizes[: 1 if start[0] == "1" else None]]
+    if len(groups) > 1 and rng.random() < 0.3:
+        groups[0] = _digits_for(rng, groups[0])
+    return "-".join([start, *groups])
+
+
+def _digits_for(rng: random.Random, pattern: str) -> str:
+    return "".join(rng.choice(DIGITS) if sign == "#" else sign for sign in pattern)
 
 
 def _hours(rng: random.Random) -> str:
@@ -169,12 +238,26 @@ def _work(rng: random.Random) -> str:
     return f"{word(rng, 1, 2)} {rng.choice(WORKS)}"
 
 
+def _region(rng: random.Random) -> str:
+    """The same in every world, as Korea has no others: addresses begin with one, names now and then."""
+    return rng.choice(TRAINING_TABLES.regions).name
+
+
 def _web(rng: random.Random) -> str:
     start = rng.choice(("https://www.", "https://", "http://www.", "http://", f"https://{latin(rng)[:3]}."))
-    if rng.random() < 0.45:
+    if rng.random() < 0.4:
         return start + "{domain}"
-    path = "/".join(latin(rng) + some_digits(rng, 0.2) for _ in range(rng.randint(1, 2)))
-    return f"{start}{{domain}}/{path}{rng.choice(('', '', '', '/', '.do', '.html', '?' + latin(rng)))}"
+    last = rng.choice(("", "", "", "/", ".do", ".html", ".php", f"?{latin(rng)}", f"?{latin(rng)}={some_digits(rng, 1.0)}"))
+    return f"{start}{{domain}}/{_path(rng)}{last}"
+
+
+def _path(rng: random.Random) -> str:
+    """One to three pieces. Many a piece comes twice: to go on behind it is to know which of the two was copied."""
+    pieces = [latin(rng) + some_digits(rng, 0.2)]
+    while rng.random() < 0.45 and len(pieces) < 3:
+        more = latin(rng) + some_digits(rng, 0.2)
+        pieces.append(rng.choice((more, more, pieces[-1], pieces[-1] + more)))
+    return "".join(piece + rng.choice("///_-") for piece in pieces)[:-1]
 
 
 def _layout(rng: random.Random) -> Layout:
@@ -182,7 +265,9 @@ def _layout(rng: random.Random) -> Layout:
     opening_sign, bullet = sign(rng), sign(rng)
     left, right = rng.choice(BRACKETS)
     before = rng.choice(("", "", "", f"{word(rng, 1, 3)}{rng.choice((':', ' :', ',', ' |', ' -'))} "))
-    opening = f"{opening_sign} {before}{left}{{name}}{right} {rng.choice(('', '', opening_sign, word(rng, 1, 3)))}".strip()
+    times, gap = 2 if left in DOUBLED and rng.random() < 0.5 else 1, rng.choice(("", "", " "))
+    name = f"{left * times}{gap}{{name}}{gap}{right * times}"
+    opening = f"{opening_sign} {before}{name} {rng.choice(('', '', opening_sign, word(rng, 1, 3)))}".strip()
     if rng.random() < 0.25:
         after = rng.choice(("", ".", ":", "입니다.", f" {word(rng, 1, 4)} {word(rng, 1, 3)}."))
         return Layout(opening + after, "{sentence}", rng.choice((" ", "\n")))
@@ -195,7 +280,8 @@ def _layout(rng: random.Random) -> Layout:
     item = f"{bullet}{rng.choice((' ', ' ', ''))}{item}"
     if rng.random() < 0.2:
         item += f" {bullet or mark}"
-    return Layout(opening, item.strip(), rng.choice(JOINTS))
+    joint = rng.choice(JOINTS) if rng.random() < 0.9 else f" {rng.choice(signs())}{rng.choice(('', rng.choice(signs())))} "
+    return Layout(opening, item.strip(), joint)
 
 
 def _words(rng: random.Random, field: str, words: FieldWords) -> FieldWords:

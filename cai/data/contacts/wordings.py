@@ -112,5 +112,5 @@ CHECKLIST: Final[Mapping[str, tuple[str, ...]]] = {
 """By the field asked for, or ``missing`` if the document lacks it: advice, which says nothing of an organisation. So nothing
 in it can be wrong, or lead astray what follows."""
 
-DETAILS: Final = ("위 연락처는 문서에 적힌 그대로이며, 그 밖의 내용은 문서를 보시기 바랍니다.",)
+DETAILS: Final = ("그 밖의 내용은 문서에 있습니다.",)
 """One sentence each, closed by 니다 and a full stop, without web or mail addresses: so an answer cut short is told."""

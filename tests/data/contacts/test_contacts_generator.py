@@ -212,7 +212,9 @@ class TestExamples:
         for _, example in pairs:
             summary = parsed(example).summary
             assert example.answerable != ("문서에" in summary and "없" in summary)
-            said = summary.removeprefix(f'"{example.question}": ')
+            repeated, said = summary[1:].rsplit('": ', 1)
+            assert repeated
+            assert example.question.startswith(repeated)
             assert example.answerable or re.search(r"\d{3}|@|://", said) is None
 
     def test_share_of_unanswerable(self, pairs: list[tuple[Organisation, Example]]) -> None:

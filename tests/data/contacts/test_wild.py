@@ -81,6 +81,14 @@ def test_what_tells_apart_what_looks_alike_keeps_its_name(worlds: list[Tables]) 
             assert all(any(stem in label for stem in stems) for label in world.fields[field].labels)
 
 
+def test_numbers_of_an_organisation_begin_alike_and_addresses_go_on_behind_theirs(organisations: list[Organisation]) -> None:
+    """As real ones do: a number is not told by its beginning, and no address is known to end with its number."""
+    for each in organisations:
+        assert len({number.partition("-")[0] for number in (each.tel, each.fax, each.second_tel)}) == 1
+    ends_in_digit = sum(each.address[-1].isdigit() for each in organisations)
+    assert 0.3 * COUNT < ends_in_digit < 0.7 * COUNT
+
+
 def test_answers_are_worded_as_in_every_training_world(worlds: list[Tables]) -> None:
     for world in worlds[:50]:
         for field, words in world.fields.items():
