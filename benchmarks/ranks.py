@@ -6,9 +6,10 @@ Curve: the same run with 1, 2 and 4 Gloo processes on the CPU, DDP and FSDP2, Ad
 fp32, micro-batches of one sequence, answers alone as targets; the largest relative difference of any training or validation
 loss to the run of one process.
 
-Cost: two processes, the default model; seconds of a run by its steps, with no records, with a record every ten steps, with a
-checkpoint every ten as well, written in turn and beside training (`trainer.async_save`), in alternation. Hidden is the share
-of a checkpoint's seconds that writing it beside training saves.
+Cost: two processes and a model of 20 M parameters, whose checkpoints are large for its steps: seconds of a run by its steps,
+with no records, with a record every ten steps, with a checkpoint every ten as well, written in turn and beside training
+(`trainer.async_save`), in alternation; and for how long training waits for a checkpoint. Hidden is the share of that time
+which writing it beside training saves.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from measuring import median, report
@@ -27,6 +29,7 @@ from measuring import median, report
 import cai
 from cai.launch import together
 from cai.train import train_in
+from cai.trainer.folder import CheckpointFolder
 from cai.world import current
 
 SMALL = (
@@ -42,8 +45,12 @@ SMALL = (
 )
 QUIET = ("trainer.samples=0", "trainer.answers=0", "device=cpu", "device.threads=1")
 OPTIMIZERS = {"adamw": ("model=gpt2_nano", "model.dropout=0.1", "optimizer=adamw"), "muon": ("model=modern_nano",)}
-SECONDS = "seconds.txt"
-"""Of a whole run: its beginning, which all share, included."""
+WIDE = (
+    *("model=gpt2_nano", "model.n_layer=6", "model.n_head=8", "model.n_embd=512", "model.block_size=128", "optimizer=adamw"),
+    *("data.samples=300", "data.loss=all", "data.packing=stream", "trainer.batch_size=4", "device.precision=fp32"),
+)
+SECONDS = "seconds.json"
+"""Of a whole run, its beginning included, which all share; and those of them in which it waits for its checkpoints."""
 COSTS = {
     "no records": ("trainer.log_every=100000", "trainer.save_every=0"),
     "records": ("trainer.log_every=10", "trainer.save_every=0"),
@@ -86,22 +93,23 @@ def compare_curves(steps: int) -> tuple[list[list[object]], dict[str, float]]:
 
 
 def compare_costs(steps: int, rounds: int) -> tuple[list[list[object]], dict[str, object]]:
-    """Seconds of a step by what is kept of it, and the share of a checkpoint's that is hidden."""
+    """Seconds of a step by what is kept of it, those of a checkpoint, and the share of them that is hidden."""
     laps: dict[str, list[float]] = {name: [] for name in COSTS}
-    fixed = (f"trainer.max_steps={steps}", "trainer.eval_every=0", "trainer.eval_max_tokens=2000", "trainer.sample_every=0")
+    waits: dict[str, list[float]] = {name: [] for name in COSTS}
+    fixed = (f"trainer.max_steps={steps}", "trainer.eval_every=0", "trainer.eval_max_tokens=200", "trainer.sample_every=0")
     for number in range(rounds):
         folder = f"cost_{number}"
-        start(2, {name: [*fixed, *words, *QUIET] for name, words in COSTS.items()}, folder)
+        order = dict(list(COSTS.items())[number % 2 :: 1] + list(COSTS.items())[: number % 2])
+        start(2, {name: [*fixed, *WIDE, *words, *QUIET] for name, words in order.items()}, folder)
         for name in COSTS:
-            laps[name].append(float((Path(folder) / name / SECONDS).read_text(encoding="utf-8")) / steps)
-    middle = {name: median(values) for name, values in laps.items()}
-    rows: list[list[object]] = [["2 processes", "ms a step", "more than before"]]
-    for (name, seconds), before in zip(middle.items(), [None, *list(middle.values())[:2], middle["records"]], strict=True):
-        rows.append([name, f"{1e3 * seconds:.1f}", "" if before is None else f"{100 * (seconds / before - 1):.1f} %"])
-    in_turn, beside = (middle[name] - middle["records"] for name in ("and checkpoints", "and checkpoints beside"))
-    hidden = 1 - beside / in_turn
-    rows.append(["of a checkpoint's time hidden", f"{100 * hidden:.0f} %", ""])
-    return rows, {"seconds_a_step": laps, "hidden": hidden}
+            seconds, waited = json.loads((Path(folder) / name / SECONDS).read_text(encoding="utf-8"))
+            laps[name].append(seconds / steps)
+            waits[name].append(waited)
+    rows: list[list[object]] = [["2 processes", "ms a step", "s in which a run waits for its checkpoints"]]
+    rows += [[name, f"{1e3 * median(laps[name]):.1f}", f"{median(waits[name]):.2f}"] for name in COSTS]
+    in_turn, beside = (median(waits[name]) for name in ("and checkpoints", "and checkpoints beside"))
+    rows.append(["hidden", "", f"{100 * (1 - beside / in_turn):.0f} %"])
+    return rows, {"seconds_a_step": laps, "waiting": waits, "hidden": 1 - beside / in_turn}
 
 
 def words_of(kind: str, steps: int) -> list[str]:
@@ -120,10 +128,35 @@ def train_each(directory: Path, runs: dict[str, list[str]]) -> None:
     for name, words in runs.items():
         if current().is_first:
             (directory / name).mkdir(parents=True)
-        started = time.perf_counter()
-        train_in(directory / name, cai.compose(words))
+        with waiting() as waited:
+            started = time.perf_counter()
+            train_in(directory / name, cai.compose(words))
+            seconds = time.perf_counter() - started
         if current().is_first:
-            (directory / name / SECONDS).write_text(str(time.perf_counter() - started), encoding="utf-8")
+            (directory / name / SECONDS).write_text(json.dumps([seconds, sum(waited)]), encoding="utf-8")
+
+
+@contextmanager
+def waiting() -> Iterator[list[float]]:
+    """How long the run inside waits for each of its checkpoints, and at its end for those that are not written yet."""
+    times: list[float] = []
+    plain = {name: getattr(CheckpointFolder, name) for name in ("save_last", "save_best", "wait")}
+
+    def timed(method: Callable[..., None]) -> Callable[..., None]:
+        def call(*arguments: object) -> None:
+            begun = time.perf_counter()
+            method(*arguments)
+            times.append(time.perf_counter() - begun)
+
+        return call
+
+    for name, method in plain.items():
+        setattr(CheckpointFolder, name, timed(method))
+    try:
+        yield times
+    finally:
+        for name, method in plain.items():
+            setattr(CheckpointFolder, name, method)
 
 
 def losses(folder: Path) -> list[float]:
