@@ -162,7 +162,7 @@ def test_advice_stands_beside_the_text(run: Path, capsys: pytest.CaptureFixture[
     assert "advice" not in text
     assert "warning: the prompt has" in beside
     assert "before its [/ANSWER]. Try generation.max_new_tokens=600." in beside
-    assert "advice" not in generate(capsys, ["prompt=가", "generation.max_new_tokens=5"])[1]
+    assert "[/ANSWER]" not in generate(capsys, ["prompt=가", "generation.max_new_tokens=5"])[1]
 
 
 def test_a_prompt_knows_its_document_and_the_answer_it_begins() -> None:

@@ -206,7 +206,7 @@ def test_the_same_text_may_lie_elsewhere(text: Path, capsys: pytest.CaptureFixtu
     Path("글/a.txt").rename(name := "b (1),{x}=${seed}.txt")
     said = reproduce(capsys, text, f"data.path={name}")
     assert "losses are equal to the bit" in said
-    assert f"data.path               DIFFERENT  was 글/a.txt, is {name}" in said
+    assert f"data.path               elsewhere  was 글/a.txt, is {name}" in said
 
 
 def test_the_same_text_elsewhere_is_equal_for_a_mere_check_too(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
