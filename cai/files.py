@@ -13,13 +13,14 @@ from cai.errors import OutputError, is_full
 
 
 @contextmanager
-def whole_file(path: Path, *, keep_as: Path | None = None) -> Iterator[Path]:
+def whole_file(path: Path, *, keep_as: Path | None = None, mark: str = "") -> Iterator[Path]:
     """A temporary name beside ``path`` to write to. When the block ends well it is synced and takes ``path``'s place.
 
     What stood at ``path`` is kept under the name ``keep_as``, if one is given, once the new file has taken its place.
-    If the block fails nothing is left of it; if the process is killed, ``sweep_unfinished`` removes what is.
+    If the block fails nothing is left of it; if the process is killed, ``sweep_unfinished`` removes what is. ``mark``: of
+    the temporary name, where several may write to ``path`` at once; the last of them counts.
     """
-    unfinished, kept = _unfinished(path), None
+    unfinished, kept = _unfinished(path, mark), None
     try:
         yield unfinished
         sync(unfinished)
@@ -62,8 +63,8 @@ def _rename_link(link: Path, name: Path) -> None:
     link.unlink(missing_ok=True)
 
 
-def _unfinished(path: Path) -> Path:
-    return path.with_name(f".{path.name}.unfinished")
+def _unfinished(path: Path, mark: str = "") -> Path:
+    return path.with_name(f".{path.name}.{mark}{'.' * bool(mark)}unfinished")
 
 
 def write_whole(path: Path, text: str) -> None:

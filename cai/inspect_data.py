@@ -58,7 +58,7 @@ def corpus_of(config: TrainConfig, stage: str) -> Corpus:
 
 
 def documents(config: TrainConfig, stage: str) -> Shown:
-    """Documents of both sides, in order."""
+    """Documents of both sides, in order; of a corpus that was prepared before, those of validation."""
     for document, side in corpus_of(config, stage).divide():
         yield _title(document, side), plain_text(document.parts)
 
@@ -66,6 +66,8 @@ def documents(config: TrainConfig, stage: str) -> Shown:
 def varied(config: TrainConfig, colour: bool) -> Shown:
     """Train documents, each followed by its varied copies."""
     corpus = config.data.build()
+    if corpus.prepared is not None:
+        raise ConfigError("stage=varied shows varied copies of text, but data=prepared has its ids alone. Try stage=rows.")
     if not corpus.copies or corpus.vary is None:
         raise ConfigError("stage=varied shows varied copies, but data.augment.copies is 0. Try data.augment.copies=2.")
     for document in corpus.select("train"):

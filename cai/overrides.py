@@ -101,6 +101,8 @@ def _sort(word: str, arguments: Arguments) -> None:
 def _is_verbatim(key: str, value: str, multirun: bool) -> bool:
     if key in PLACES:
         return not (multirun and "," in value) and (key, value) != ("trainer.init_from", "null")
+    if key == "prepare.out":
+        return value != "null"
     return key in VERBATIM or key.endswith((".path", ".template", ".marker"))
 
 

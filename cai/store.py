@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
+from uuid import uuid4
 
 from cai.errors import ConfigError, DataError, OutputError, is_full
 from cai.files import told, whole_file
@@ -80,7 +81,7 @@ class LocalStore(Store):
         place = self.folder / name
         with told(place):
             place.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(place) as unfinished:
+            with whole_file(place, mark=uuid4().hex) as unfinished:  # machines that begin at once write the same files
                 yield unfinished
 
 

@@ -51,7 +51,8 @@ def test_what_training_begins_with_is_one_path_unless_it_is_swept(key: str) -> N
     for words in (["-m", f"{key}=a,b"], [f"{key}=a,b", "-m"]):
         arguments = parse_arguments(words)
         assert (arguments.verbatim, arguments.rest, arguments.typed) == ({}, [f"{key}=a,b"], [f"{key}=a,b"])
-    assert parse_arguments(["trainer.init_from=null"]).verbatim == {}
+    assert parse_arguments(["trainer.init_from=null", "prepare.out=null"]).verbatim == {}
+    assert parse_arguments(["prepare.out=~/c (1),d=e"]).verbatim == {"prepare.out": "~/c (1),d=e"}
 
 
 @pytest.mark.parametrize("word", ["data.paths=a", "data.split=hash", "model.name_of=x", "xpath=1"])

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cai.cli import main
+from cai.store import LocalStore
+from cai.tokens import parts
 from cai.tokens.manifest import read_manifest
 from cai.tokens.prepared import Prepared
 from cai.tokens.writing import SPLITS
@@ -140,6 +143,34 @@ def test_parts_that_slipped_in_are_seen_before_they_are_joined(
     assert main(words(corpus, "one", "2/2")) == 2
     assert "some of its parts were made of something else" in capsys.readouterr().err
     assert not Path("one/manifest.json").exists()
+
+
+def test_whoever_is_overtaken_takes_what_is_there_or_is_refused_at_once(
+    corpus: Path, scratch: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another machine begins with another tokenizer, and is done with it, while this one learns its own."""
+    learn = parts.learn_tokenizer
+
+    def overtaken(*arguments: Any) -> Any:
+        monkeypatch.setattr(parts, "learn_tokenizer", learn)
+        learned = learn(*arguments)
+        write_json = LocalStore.write
+
+        def last(store: LocalStore, name: str, content: bytes) -> None:
+            write_json(store, name, content)
+            if name == parts.PREPARATION:
+                monkeypatch.setattr(LocalStore, "write", write_json)
+                assert main(words(corpus, "other", "1/2", "tokenizer.vocab_size=290")) == 0
+                for each in (parts.PREPARATION, "tokenizer.json"):
+                    shutil.copy(f"other/{each}", f"store/{each}")
+
+        monkeypatch.setattr(LocalStore, "write", last)
+        return learned
+
+    monkeypatch.setattr(parts, "learn_tokenizer", overtaken)
+    assert main(words(corpus, "store", "2/2")) == 2
+    assert "its tokenizer was asked for with other options" in capsys.readouterr().err
+    assert not Path("store/parts").exists()
 
 
 def test_a_tokenizer_that_was_changed_is_not_used(corpus: Path, scratch: Path, capsys: pytest.CaptureFixture[str]) -> None:

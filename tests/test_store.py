@@ -136,3 +136,21 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="could not be written"):
         LocalStore(tmp_path / "file").write("page", b"1")
+
+
+def test_two_that_write_one_file_at_once_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machines that begin at once write the same name in a folder that all of them see."""
+    store, write_bytes = LocalStore(tmp_path), Path.write_bytes
+
+    def interrupted(path: Path, content: bytes) -> int:
+        """Another machine begins, writes and ends while this one is at it."""
+        monkeypatch.setattr(Path, "write_bytes", write_bytes)
+        written = write_bytes(path, content)
+        store.write("tokenizer.json", b"the other's")
+        assert store.read("tokenizer.json") == b"the other's"
+        return written
+
+    monkeypatch.setattr(Path, "write_bytes", interrupted)
+    store.write("tokenizer.json", b"mine")
+    assert store.read("tokenizer.json") == b"mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["tokenizer.json"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from cai.data.base import DataConfig
 from cai.data.corpus import Corpus
@@ -66,7 +68,8 @@ def divide(data: DataConfig, part: Part) -> Divided:
         )
     sizes = [file.stat().st_size for file in files]
     own = [file for file, number in zip(files, shares(sizes, part.of), strict=True) if number == part.number]
-    outline = data.fingerprint([f"{file.name} {size}" for file, size in zip(files, sizes, strict=True)])
+    root = Path(os.path.commonpath([file.parent for file in files]))
+    outline = data.fingerprint([f"{f.relative_to(root).as_posix()} {size}" for f, size in zip(files, sizes, strict=True)])
     return Divided(outline, data.build, lambda: data.corpus_of(own), (len(own), len(files)))
 
 

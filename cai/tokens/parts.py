@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,7 +66,8 @@ def prepare_part(data: DataConfig, config: TokenizerConfig, part: Part, store: S
     corpus = divided.own()
     made = _page(store, part)
     if was_there := made is not None:
-        if made.preparation != preparation.fingerprint or made.source != corpus.fingerprint:
+        of = made.preparation, made.tokenizer, made.source
+        if of != (preparation.fingerprint, preparation.sha256, corpus.fingerprint):
             raise _mixed(store, "its files are others than those that this part was made of")
     else:
         shards = build_shards(corpus, tokenizer, cache, one_side=part.of > 1)
@@ -80,16 +82,17 @@ def _agree(
 ) -> tuple[Preparation, Tokenizer]:
     """What the store holds the parts of, and the tokenizer of all of them: as it is there, or learned now and put there."""
     asked = fingerprint_of(type(config).__qualname__, config.content(), sorted(config.model_dump().items()))
-    fingerprint = fingerprint_of("preparation", divided.outline, asked, part.of)
+    fingerprint = fingerprint_of("preparation", divided.outline, asked, part.of, metadata.version("tokenizers"))
     try:
-        there = Preparation(**json.loads(store.read(PREPARATION)))
+        page = store.read(PREPARATION)
     except FileNotFoundError:
-        tokenizer = learn_tokenizer(config, divided.whole(), cache)
-        raw = tokenizer.backend.to_str(pretty=True).encode()
-        there = Preparation(fingerprint, part.of, divided.outline, asked, hashlib.sha256(raw).hexdigest())
+        raw = learn_tokenizer(config, divided.whole(), cache).backend.to_str(pretty=True).encode()
+        first = Preparation(fingerprint, part.of, divided.outline, asked, hashlib.sha256(raw).hexdigest())
         store.write(TOKENIZER, raw)
-        store.write(PREPARATION, (json.dumps(asdict(there), indent=1) + "\n").encode())
-        return there, tokenizer
+        store.write(PREPARATION, (json.dumps(asdict(first), indent=1) + "\n").encode())
+        page = store.read(PREPARATION)  # of whoever was last, if several began at once
+    try:
+        there = Preparation(**json.loads(page))
     except (ValueError, TypeError) as error:
         raise _mixed(store, f"its {PREPARATION} is not one of CAI's ({error})") from error
     if there.parts != part.of:
@@ -100,7 +103,7 @@ def _agree(
     if there.tokenizer != asked:
         raise _mixed(store, "its tokenizer was asked for with other options (tokenizer=... tokenizer.*=...)")
     if there.fingerprint != fingerprint:
-        raise _mixed(store, "its files, the options of data, or the version of CAI or of Python are others")
+        raise _mixed(store, "its files, the options of data, or the version of CAI, of tokenizers or of Python are others")
     return there, tokenizer_of(store, there.sha256)
 
 

@@ -46,6 +46,16 @@ def test_a_part_reads_its_own_files_alone(tmp_path: Path) -> None:
     assert divide(data.model_copy(update={"chunk": 100}), Part(1, 2)).outline != divide(data, Part(1, 2)).outline
 
 
+def test_files_of_one_name_and_size_in_other_folders_are_another_corpus(tmp_path: Path) -> None:
+    for folder in ("one", "other"):
+        for name in ("a/1.txt", "b/1.txt"):
+            write(tmp_path / folder / name, "같은 크기")
+    write(tmp_path / "one/c/1.txt", "같은 크기")
+    write(tmp_path / "other/a/b/1.txt", "같은 크기")
+    one, other = (divide(text_config(tmp_path / folder), Part(1, 2)).outline for folder in ("one", "other"))
+    assert one != other
+
+
 def test_what_depends_on_the_whole_is_refused_with_what_helps(tmp_path: Path) -> None:
     for number in range(2):
         write(tmp_path / f"{number}.txt", f"글 {number}")
