@@ -1,9 +1,10 @@
 """Generation: the cache against reading all anew, against Hugging Face's `generate`, in batches, and with drafts.
 
-    python benchmarks/generate_bench.py [--rounds 3] [--run DIR] [--only cache hf batch lookup]
+    python benchmarks/generate_bench.py [--rounds 3] [--run DIR] [--only cache hf batch int8 lookup]
 
 The founding size (6 layers, 6 heads, 384 wide, vocabulary 24,000) with random weights, greedy, fp32, both sides in this
 process and in alternation; medians. `hf` needs transformers, and gives it the same weights: the tokens must be the same.
+`int8` has the matrices in 8 bits, by each of the operators that PyTorch has for it on a CPU; CAI itself does not.
 `lookup` needs a trained run that answers from documents (`cai train`), and asks it about organisations it has never seen.
 A token's share of the memory bandwidth: all weights that it must read, divided by its time and by the speed at which this
 machine sums up a large vector.
@@ -12,7 +13,9 @@ machine sums up a large vector.
 from __future__ import annotations
 
 import argparse
+import copy
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -147,6 +150,48 @@ def batch(model: Any, rounds: int) -> dict[str, object]:
     }
 
 
+def dynamic_int8(weight: torch.Tensor, bias: torch.Tensor | None) -> Callable[[torch.Tensor], torch.Tensor]:
+    """PyTorch's dynamic quantisation: one scale for all rows of the input. Deprecated, to be removed."""
+    scales = weight.abs().amax(dim=1) / 127
+    rounded = torch.quantize_per_channel(
+        weight, scales.double(), torch.zeros(len(weight), dtype=torch.int64), axis=0, dtype=torch.qint8
+    )
+    packed = torch.ops.quantized.linear_prepack(rounded, bias)
+    return lambda x: torch.ops.quantized.linear_dynamic(x, packed, True)
+
+
+def row_int8(weight: torch.Tensor, bias: torch.Tensor | None) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Products of integers, each row of the input with a scale of its own: a text does not depend on its batch."""
+    scales = weight.abs().amax(dim=1) / 127
+    rounded = (weight / scales[:, None]).round().to(torch.int8).t()
+
+    def product(x: torch.Tensor) -> torch.Tensor:
+        rows = x.reshape(-1, x.shape[-1])
+        largest = rows.abs().amax(dim=1, keepdim=True) / 127
+        y = torch._int_mm((rows / largest).round_().to(torch.int8), rounded) * largest * scales
+        return (y if bias is None else y + bias).view(*x.shape[:-1], -1)
+
+    return product
+
+
+def int8(model: Any, rounds: int) -> dict[str, object]:
+    def rounded(kind: Callable[[torch.Tensor, torch.Tensor | None], Callable[[torch.Tensor], torch.Tensor]]) -> Any:
+        other = copy.deepcopy(model)
+        for module in other.modules():
+            if isinstance(module, torch.nn.Linear):
+                module.forward = kind(module.weight.detach(), None if module.bias is None else module.bias.detach())
+        other.logits = kind(other.head_weight().detach(), None)
+        return other
+
+    prompt = [random_prompt(32, 2)]
+    warnings.filterwarnings("ignore", "torch.quantize_per_tensor")  # that it is deprecated
+    models = {"fp32": model, "dynamic": rounded(dynamic_int8), "row": rounded(row_int8)}
+    seconds, texts = pairs(rounds, *(lambda m=m: write(CachedReader, m, prompt, 200) for m in models.values()))
+    found: dict[str, object] = {f"{name}_tokens_per_sec": 200 / s for name, s in zip(models, seconds, strict=True)}
+    found |= {f"{name}_times_faster": seconds[0] / s for name, s in list(zip(models, seconds, strict=True))[1:]}
+    return found | {f"{name}_same_tokens": text == texts[0] for name, text in list(zip(models, texts, strict=True))[1:]}
+
+
 def lookup(directory: Path, rounds: int, size: int, count: int = 20) -> dict[str, object]:
     trained = load_trained(directory, "best", cai.compose(["device=cpu"]).device.build())
     prompts = [prompt_parts(example.question, example.document) for example in unseen_examples(count)]
@@ -172,7 +217,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--run", type=Path, help="a trained run, for lookup")
     parser.add_argument("--lookup-tokens", type=int, default=8)
-    parser.add_argument("--only", nargs="+", choices=["cache", "hf", "batch", "lookup"])
+    parser.add_argument("--only", nargs="+", choices=["cache", "hf", "batch", "int8", "lookup"])
     options = parser.parse_args()
     cai.compose(["device=cpu"]).device.build().set_up()
     torch.manual_seed(0)
@@ -184,6 +229,7 @@ def main() -> None:
         "cache": lambda: cache(model, options.rounds),
         "hf": lambda: hf(model, options.rounds),
         "batch": lambda: batch(model, options.rounds),
+        "int8": lambda: int8(model, options.rounds),
     }
     if options.run:
         parts["lookup"] = lambda: lookup(options.run, options.rounds, options.lookup_tokens)
