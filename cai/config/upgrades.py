@@ -138,11 +138,13 @@ def _without_category(data: Any) -> Any:
 
 
 def _to_8(tree: dict[str, Any]) -> dict[str, Any]:
-    """Switches for those who look for a fault, a test of the device, and several processes for one run."""
+    """Switches for those who look for a fault, a test of the device, several processes for one run, heads that look back."""
     added: dict[str, dict[str, Any]] = {
         "trainer": {"overfit_batches": 0, "profile": False, "detect_anomaly": False, "async_save": False},
         "device": {"self_test": True, "processes": 1, "strategy": "ddp", "cpu_offload": False},
     }
+    if isinstance(model := tree.get("model"), dict) and model.get(TARGET) == "cai.model.qwen3.Qwen3Config":
+        added["model"] = {"previous_token_heads": 0}
     return tree | {group: {**new, **part} for group, new in added.items() if isinstance(part := tree.get(group), dict)}
 
 

@@ -28,7 +28,7 @@ _LLAMA |= {"rope_base": 1e4, "norm_eps": 1e-5}
 FAMILIES = {
     "gpt2": GPT2Config(**_ANY, n_head=2, n_embd=128, bias=True),
     "llama": LlamaConfig(**_LLAMA),
-    "qwen3": Qwen3Config(**_LLAMA),
+    "qwen3": Qwen3Config(**_LLAMA, previous_token_heads=3),
     "modern": ModernConfig(
         **_ANY,
         n_head=1,

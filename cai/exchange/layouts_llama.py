@@ -77,6 +77,10 @@ class LlamaLayout(Layout):
     def _more(self) -> dict[str, Any]:
         return {"mlp_bias": False}
 
+    def _beginning(self) -> dict[str, Any]:
+        """Options that say how training begins, which no ``config.json`` does."""
+        return {}
+
     def config(self, page: Mapping[str, Any], *, block_size: int | None, dropout: float) -> ModelConfig:
         n_layer, n_head, n_embd = (needed(page, key) for key in ("num_hidden_layers", "num_attention_heads", "hidden_size"))
         size = positions(page, "max_position_embeddings", block_size)
@@ -95,6 +99,7 @@ class LlamaLayout(Layout):
             "norm_eps": page.get("rms_norm_eps", 1e-6),
             "dropout": dropout,
             "tie_weights": page.get("tie_word_embeddings", False),
+            **self._beginning(),
         }
         return validated(self.config_class, values)
 
@@ -130,6 +135,9 @@ class Qwen3Layout(LlamaLayout):
 
     def _more(self) -> dict[str, Any]:
         return {"use_sliding_window": False}
+
+    def _beginning(self) -> dict[str, Any]:
+        return {"previous_token_heads": 0}
 
     def _head_dim(self, page: Mapping[str, Any]) -> object:
         return page.get("head_dim", 128)  # whatever the width

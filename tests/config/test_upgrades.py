@@ -144,3 +144,10 @@ def test_the_upgrade_of_the_sixth_format_drops_what_no_answer_says_also_in_a_mix
         before = copy.deepcopy(tree)
         assert UPGRADES[6](tree) == {"data": expected, "trainer": {"init_from": None, "max_steps": 5}}
         assert tree == before
+
+
+def test_the_upgrade_of_the_seventh_format_has_no_heads_look_back() -> None:
+    qwen3 = {"_target_": "cai.model.qwen3.Qwen3Config", "n_layer": 4}
+    assert UPGRADES[7]({"model": qwen3})["model"] == {**qwen3, "previous_token_heads": 0}
+    other = {"_target_": "cai.model.llama.LlamaConfig", "n_layer": 4}
+    assert UPGRADES[7]({"model": other})["model"] == other

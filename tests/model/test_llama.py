@@ -14,9 +14,10 @@ from transformers import LlamaForCausalLM, Qwen3ForCausalLM
 from transformers import Qwen3Config as HFQwen3Config
 
 import cai
+from cai.errors import ConfigError
 from cai.model.layers import SHORT
 from cai.plan import count_parameters
-from tests.model.making import VOCAB_SIZE, build_random, random_ids, small_config
+from tests.model.making import VOCAB_SIZE, build, build_random, random_ids, small_config
 from tests.model.reference import llama_logits
 
 KINDS = {"llama": (HFLlamaConfig, LlamaForCausalLM), "qwen3": (HFQwen3Config, Qwen3ForCausalLM)}
@@ -129,3 +130,31 @@ def test_the_path_to_a_broken_rule_is_what_the_user_can_type() -> None:
     message = r"model\.n_head must be a multiple of model\.n_kv_head \(2\), but is 5"
     with pytest.raises(cai.ConfigError, match=message):
         cai.compose(["model=llama", "model.n_head=5"])
+
+
+def test_heads_begin_by_looking_back_one_token_each_whatever_the_distance_and_the_tokens() -> None:
+    model = build("qwen3", block_size=960, head_dim=32, n_embd=64, rope_base=1e4, previous_token_heads=3)
+    _, (first, _) = model.attention(random_ids(1, 960))  # (1, H, T, T)
+    for head in range(3):
+        chosen = first[0, head].diagonal(-(head + 1))  # by the token that is so far behind
+        assert chosen.min() > 0.5
+    assert first[0, 3].diagonal(-1).mean() < 0.05  # which nobody told to
+
+
+def test_what_looks_back_is_learned_like_all_else_and_no_more_than_asked_for_begins_so() -> None:
+    plain, some = build("qwen3"), build("qwen3", previous_token_heads=1)
+    D = 6
+    for name, weight in some.state_dict().items():
+        same = torch.equal(weight, plain.state_dict()[name])
+        assert same == (not name.startswith(("embed_tokens", "layers.0.self_attn.q_", "layers.0.self_attn.k_")))
+    queries, keys = some.layers[0].self_attn.q_proj.weight, some.layers[0].self_attn.k_proj.weight
+    assert torch.equal(queries[D:], plain.layers[0].self_attn.q_proj.weight[D:])
+    assert torch.equal(keys[D:], plain.layers[0].self_attn.k_proj.weight[D:])
+    some(random_ids(1, 16), random_ids(1, 16)).backward()
+    assert queries.grad[:D].any()
+
+
+def test_there_are_no_more_heads_to_look_back_than_heads() -> None:
+    rule = r"previous_token_heads must be at most model\.n_head \(4\), but is 5\. Try model\.previous_token_heads=4"
+    with pytest.raises(ConfigError, match=rule):
+        cai.compose(["model=qwen3", "model.previous_token_heads=5"])
