@@ -18,6 +18,9 @@ from cai.exchange.gguf_vocabulary import Vocabulary, tokenizer_of
 from cai.exchange.gguf_weights import ARCHITECTURES, ours
 from cai.model.base import ModelConfig
 
+UNSAID: dict[str, dict[str, Any]] = {"gpt2": {"bias": True}, "qwen3": {"previous_token_heads": 0}}
+"""Options of an architecture that no key of the file says."""
+
 
 class ReadBack(Reopened):
     """The model and the tokenizer of a file. Raises ``ValueError`` if it lacks a key or a weight."""
@@ -53,7 +56,7 @@ class ReadBack(Reopened):
         architecture = self._key("general.architecture")
         kind = next(kind for kind, name in ARCHITECTURES.items() if name == architecture)
         options = {name: self._key(f"{architecture}.{key}") for key, name in OPTIONS[architecture].items()}
-        options |= {"dropout": 0.0, "tie_weights": tied} | ({"bias": True} if architecture == "gpt2" else {})
+        options |= {"dropout": 0.0, "tie_weights": tied} | UNSAID.get(architecture, {})
         return kind.model_validate(options)
 
     def encode(self, text: str) -> list[int]:

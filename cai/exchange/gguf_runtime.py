@@ -29,7 +29,7 @@ from cai.exchange.base import Reopened
 from cai.exchange.check import CONTINUATION, LENGTH
 from cai.model.gpt2 import GPT2, MLP
 
-START, ANSWER, PATIENCE = 120.0, 60.0, 5.0
+START, ANSWER, PATIENCE = 120.0, 60.0, 20.0
 """Seconds that loading a file, one answer, and ending may take."""
 
 
