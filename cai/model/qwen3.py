@@ -17,7 +17,7 @@ from cai.model.llama import Llama, LlamaAttention, LlamaBlock, LlamaConfig
 ENERGY = (0.4, 0.3, 0.2, 0.1)
 """Shares of the fastest rotations in a head that looks back a number of tokens: with one alone every sixth would be near."""
 GAIN = 2.0
-"""Of the norms of queries and keys then: two thirds of the attention fall on the one token."""
+"""Of the norms of queries and keys then: half to two thirds of the attention fall on one token of 960."""
 SIZE = 0.1
 """Of their weights, five times the others': the norms make no difference, but an optimizer soon changes what is small."""
 CONSTANT = 4.0
